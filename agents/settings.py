@@ -1,0 +1,166 @@
+"""Settings: one frozen object, read once from defaults, `tidegate.yaml`, environment, command line.
+
+Later sources win. `Settings.origins` says where each value came from, for `tidegate doctor`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from tidegate.schemas.errors import DefinitionError
+from tidegate.schemas.topics import TOPICS, Topic, partition_count
+
+DEFAULT_FILE = Path("tidegate.yaml")
+DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a process of Tidegate may be told.
+
+    `kafka` and `schema_registry` are handed to the clients verbatim (dotted keys). The fields
+    below the line are part of the engine: two workers that differ in them are two engines.
+    """
+
+    kafka: Mapping[str, str] = field(
+        default_factory=lambda: {"bootstrap.servers": DEFAULT_BOOTSTRAP}
+    )
+    schema_registry: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = "tidegate."
+    partitions: int = 4
+    decision_partitions: int = 4
+    replication: int = 1
+    tick_ms: int = 100
+    state_dir: Path = field(default_factory=lambda: Path.home() / ".cache" / "tidegate")
+    web_host: str = "127.0.0.1"
+    web_port: int = 0
+    fetcher: str = "librdkafka"
+    checkpoint_records: int = 300_000
+    checkpoint_seconds: float = 30.0
+    session_timeout_seconds: float = 10.0
+    instance_id: str = ""
+    # -- part of the engine
+    emit_interval_ms: int = 100
+    facts_per_batch: int = 5_000
+    early_tolerance_ms: int = 120_000
+    grace_ms: int = 30_000
+    closed_memory_ms: int = 600_000
+    future_tolerance_ms: int = 300_000
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def bootstrap(self) -> str:
+        """Where brokers are looked for."""
+        return self.kafka.get("bootstrap.servers", DEFAULT_BOOTSTRAP)
+
+    def topic(self, name: str) -> str:
+        """Full name of the topic `name` of the topics table."""
+        return self.prefix + TOPICS[name].name
+
+    def partition_count(self, topic: Topic) -> int:
+        """How many partitions `topic` must have."""
+        return partition_count(topic, self.partitions, self.decision_partitions)
+
+    def with_bootstrap(self, bootstrap: str) -> Settings:
+        """The same settings on another broker."""
+        return replace(self, kafka={**self.kafka, "bootstrap.servers": bootstrap})
+
+
+_TEXT_MAPS = ("kafka", "schema_registry")
+_FIELDS = {item.name: item for item in fields(Settings) if item.name != "origins"}
+
+
+def load_settings(
+    path: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Settings from file, `TIDEGATE_*` variables and `overrides`, the later winning.
+
+    Raises:
+        DefinitionError: unknown or unreadable settings, all at once, with their place.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    faults: list[str] = []
+    chosen = path or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    if chosen is not None:
+        _merge(_read_file(chosen), str(chosen), values, origins, faults)
+    given = os.environ if environment is None else environment
+    _merge(_from_environment(given), "environment", values, origins, faults)
+    _merge(dict(overrides or {}), "command line", values, origins, faults)
+    if faults:
+        raise DefinitionError("the settings cannot be used", tuple(faults))
+    return Settings(**values, origins=origins)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (OSError, YAMLError) as error:
+        raise DefinitionError(f"{path} cannot be read", (str(error),)) from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise DefinitionError(f"{path} must be a map of settings")
+    return document
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in _FIELDS:
+        value = environment.get(f"TIDEGATE_{name.upper()}")
+        if value is not None:
+            found[name] = value
+    bootstrap = environment.get("TIDEGATE_BOOTSTRAP")
+    if bootstrap:
+        found["kafka"] = {"bootstrap.servers": bootstrap}
+    return found
+
+
+def _merge(
+    found: dict[str, Any],
+    origin: str,
+    values: dict[str, Any],
+    origins: dict[str, str],
+    faults: list[str],
+) -> None:
+    for name, raw in found.items():
+        if name not in _FIELDS:
+            known = ", ".join(sorted(_FIELDS))
+            faults.append(f"{origin}: unknown setting {name!r}; known are {known}")
+            continue
+        try:
+            value = _convert(name, raw)
+        except (TypeError, ValueError) as error:
+            faults.append(f"{origin}: {name}: {error}")
+            continue
+        if name in _TEXT_MAPS:
+            value = {**values.get(name, {}), **value}
+        values[name] = value
+        origins[name] = origin
+
+
+def _convert(name: str, raw: Any) -> Any:
+    if name in _TEXT_MAPS:
+        if not isinstance(raw, Mapping):
+            raise ValueError("must be a map of client settings, such as bootstrap.servers: HOST:PORT")
+        return {str(key): str(value) for key, value in raw.items()}
+    kind = str(_FIELDS[name].type)
+    if kind == "int":
+        number = int(raw)
+        if number < 0:
+            raise ValueError(f"must not be negative, is {number}")
+        return number
+    if kind == "float":
+        return float(raw)
+    if kind == "Path":
+        return Path(str(raw)).expanduser()
+    return str(raw)

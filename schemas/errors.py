@@ -1,0 +1,38 @@
+"""Whose fault it is: three leaves under one root, and nothing else is raised on purpose."""
+
+from __future__ import annotations
+
+
+class TidegateError(Exception):
+    """Root of all errors raised on purpose; never raised itself."""
+
+
+class DefinitionError(TidegateError):
+    """The operator's fault: a manifest, a setting, a topic or a command is wrong.
+
+    `faults` lists everything that was found, each with its place and its remedy.
+    """
+
+    def __init__(self, message: str, faults: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+
+class EventError(TidegateError):
+    """The wire's fault: a record cannot be counted and becomes a dead letter.
+
+    `reason` is one of the words documented in `dead-letter.v1.avsc`.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class VerificationError(TidegateError):
+    """An audit's finding: the logs do not give what was recorded."""
+
+
+class Unreachable(TidegateError):
+    """A broker or registry did not answer; the message says where it was looked for."""

@@ -1,0 +1,73 @@
+"""Ticks and markers: records without a value that carry log time and recorded breaks.
+
+A tick is one header `tick`, 8 bytes, little endian, log time in ms. A marker is one header
+`marker`, UTF-8 JSON. Consumers that skip records without a value skip both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+MARKER_KINDS = ("barrier", "gap", "skip", "time-jump")
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Log time reaches `log_time_ms`."""
+
+    log_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What must reach a fold in order: engine barrier, gap accepted, offset skipped, time jump."""
+
+    kind: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+Mark = Tick | Marker
+
+
+def tick_headers(log_time_ms: int) -> list[tuple[str, bytes]]:
+    """Headers of a tick record.
+
+    >>> read_mark(tick_headers(1_700_000_000_000))
+    Tick(log_time_ms=1700000000000)
+    """
+    return [("tick", log_time_ms.to_bytes(8, "little"))]
+
+
+def marker_headers(marker: Marker) -> list[tuple[str, bytes]]:
+    """Headers of a marker record."""
+    document = {"kind": marker.kind, "arguments": dict(sorted(marker.arguments.items()))}
+    return [("marker", json.dumps(document, separators=(",", ":")).encode())]
+
+
+def read_mark(headers: Sequence[tuple[str, bytes | None]] | None) -> Mark | None:
+    """The mark a record without value carries, or None: then the record is a dead letter."""
+    if not headers or len(headers) != 1:
+        return None
+    name, value = headers[0]
+    if value is None:
+        return None
+    if name == "tick" and len(value) == 8:
+        return Tick(int.from_bytes(value, "little"))
+    if name == "marker":
+        return _read_marker(value)
+    return None
+
+
+def _read_marker(value: bytes) -> Marker | None:
+    try:
+        document = json.loads(value)
+        kind, arguments = document["kind"], document["arguments"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if kind not in MARKER_KINDS or not isinstance(arguments, dict):
+        return None
+    if not all(isinstance(text, str) for text in arguments.values()):
+        return None
+    return Marker(kind, arguments)
