@@ -1,0 +1,164 @@
+"""One node of a local Apache Kafka: its files, its process, its guard."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tidegate.infra.brokers.jars import KAFKA_FILES
+from tidegate.schemas.errors import DefinitionError, Unreachable
+
+# Small heaps and one compiler tier: these brokers live for minutes and share the machine.
+_JVM = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where a node listens: for clients, and for the other controllers."""
+
+    client: int
+    controller: int
+
+
+@dataclass(slots=True)
+class Node:
+    """A broker and controller in one JVM.
+
+    A guard process waits for the end of a pipe that only we hold and then kills the JVM, so a
+    broker never outlives a parent that was itself killed.
+    """
+
+    number: int
+    ports: Ports
+    folder: Path
+    java: str
+    jars: Path
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _guard: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the JVM runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def format(self, cluster_id: str, everyone: dict[int, Ports]) -> None:
+        """Write the configuration and, for a new data folder, format it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._configuration.write_text(
+            _properties(self.number, everyone, self.folder / "data"), encoding="utf-8"
+        )
+        if (self.folder / "data" / "meta.properties").exists():
+            return
+        arguments = ["format", "-t", cluster_id, "-c", str(self._configuration)]
+        done = subprocess.run(
+            [*self._jvm(), "kafka.tools.StorageTool", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Unreachable(f"Kafka's storage cannot be formatted:\n{done.stdout}{done.stderr}")
+
+    def start(self) -> None:
+        """Start the JVM; it is ready some seconds later."""
+        if self.alive:
+            raise DefinitionError(f"node {self.number} runs already")
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._jvm(), "kafka.Kafka", str(self._configuration)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for the parent; it stops its brokers last.
+                start_new_session=True,
+            )
+        self._guard = subprocess.Popen(
+            ["sh", "-c", 'cat >/dev/null; kill -9 "$0" 2>/dev/null', str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the JVM."""
+        if not self.alive or self._process is None:
+            raise DefinitionError(f"node {self.number} does not run")
+        os.kill(self._process.pid, number)
+
+    def end(self, number: signal.Signals, seconds: float = 20) -> None:
+        """End the JVM by a signal, by SIGKILL when that takes longer than `seconds`."""
+        if self._process is None:
+            return
+        self._dismiss_guard()
+        if self.alive:
+            os.kill(self._process.pid, number)
+            # A paused process obeys only once it goes on.
+            os.kill(self._process.pid, signal.SIGCONT)
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    @property
+    def log(self) -> Path:
+        """What the JVM said."""
+        return self.folder / "kafka.log"
+
+    @property
+    def _configuration(self) -> Path:
+        return self.folder / "server.properties"
+
+    def _dismiss_guard(self) -> None:
+        # Before the JVM ends: its number may then belong to another process.
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
+
+    def _jvm(self) -> list[str]:
+        logging = f"-Dlog4j2.configurationFile={(KAFKA_FILES / 'log4j2.properties').as_uri()}"
+        return [self.java, *_JVM, logging, "-cp", f"{self.jars}/*"]
+
+
+def _properties(number: int, everyone: dict[int, Ports], data: Path) -> str:
+    ports = everyone[number]
+    count = len(everyone)
+    voters = ",".join(f"{node}@127.0.0.1:{each.controller}" for node, each in everyone.items())
+    listeners = f"PLAINTEXT://127.0.0.1:{ports.client},CONTROLLER://127.0.0.1:{ports.controller}"
+    majority = count // 2 + 1
+    settings = {
+        "process.roles": "broker,controller",
+        "node.id": number,
+        "controller.quorum.voters": voters,
+        "controller.listener.names": "CONTROLLER",
+        "listeners": listeners,
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{ports.client}",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": data,
+        "default.replication.factor": count,
+        "min.insync.replicas": majority,
+        "offsets.topic.replication.factor": count,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": count,
+        "transaction.state.log.min.isr": majority,
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": count,
+        "share.coordinator.state.topic.min.isr": majority,
+        "group.initial.rebalance.delay.ms": 0,
+        "auto.create.topics.enable": "false",
+        # A node that was killed may register again only when its old session is over.
+        "broker.heartbeat.interval.ms": 500,
+        "broker.session.timeout.ms": 3_000,
+        "num.network.threads": 1,
+        "num.io.threads": 2,
+        # Tests force compaction by small segments; the cleaner must then look often enough.
+        "log.cleaner.backoff.ms": 500,
+        "log.cleaner.dedupe.buffer.size": 4_194_304,
+    }
+    return "".join(f"{name}={value}\n" for name, value in settings.items())

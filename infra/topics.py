@@ -1,0 +1,297 @@
+"""Topics on a cluster: what the topics table wants, what is there, and what mends the difference.
+
+A cluster without a controller (the embedded broker) keeps no topic settings and creates no
+topics by request: there only presence and partition counts are looked at, and `create` makes them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tidegate.schemas.errors import DefinitionError, Unreachable
+from tidegate.schemas.topics import TOPICS, Topic, partition_count
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+LARGE_RECORD_BYTES = 8 * 1024 * 1024
+_LARGE = ("observations", "snapshots")
+_APPLY = "run `tidegate topics apply`"
+_SECONDS_MAX = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTopic:
+    """A topic as it must be: full name, partitions, replication, settings by Kafka's names."""
+
+    topic: Topic
+    name: str
+    partitions: int
+    replication: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTopic:
+    """A topic as it is; `settings` is None when the cluster does not tell them."""
+
+    partitions: int
+    settings: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What `apply` would do to one topic: create it, or set `settings`."""
+
+    wanted: WantedTopic
+    create: bool
+    settings: Mapping[str, str]
+
+    def __str__(self) -> str:
+        listed = ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        if self.create:
+            return f"create {self.wanted.name} with {self.wanted.partitions} partitions ({listed})"
+        return f"change {self.wanted.name}: {listed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a topic, and the command that mends it."""
+
+    topic: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.what}; {self.remedy}"
+
+
+def wanted_topics(
+    prefix: str, partitions: int, decision_partitions: int, replication: int
+) -> list[WantedTopic]:
+    """The whole topics table under these settings."""
+    return [
+        WantedTopic(
+            topic,
+            prefix + topic.name,
+            partition_count(topic, partitions, decision_partitions),
+            replication,
+            _settings(topic, replication),
+        )
+        for topic in TOPICS.values()
+    ]
+
+
+def find_topics(admin: AdminClient, wanted: Iterable[WantedTopic]) -> dict[str, FoundTopic]:
+    """Those of the wanted topics that exist, by full name.
+
+    Raises:
+        Unreachable: no broker answers.
+    """
+    from confluent_kafka import KafkaException
+
+    try:
+        metadata = admin.list_topics(timeout=_SECONDS_MAX)
+        present = {
+            each.name: len(metadata.topics[each.name].partitions)
+            for each in wanted
+            if each.name in metadata.topics
+        }
+        told = _described(admin, list(present)) if metadata.controller_id >= 0 else {}
+    except KafkaException as error:
+        raise Unreachable(f"the topics cannot be listed: {error.args[0].str()}") from error
+    return {name: FoundTopic(count, told.get(name)) for name, count in present.items()}
+
+
+def plan(wanted: Iterable[WantedTopic], found: Mapping[str, FoundTopic]) -> list[Change]:
+    """What `apply` has to do, in the table's order."""
+    changes = []
+    for each in wanted:
+        there = found.get(each.name)
+        if there is None:
+            changes.append(Change(each, True, each.settings))
+        elif differing := _differing(each, there):
+            changes.append(Change(each, False, differing))
+    return changes
+
+
+def check(wanted: Sequence[WantedTopic], found: Mapping[str, FoundTopic]) -> list[Fault]:
+    """All that keeps agents from starting, each with what mends it."""
+    faults = []
+    merges: dict[str, list[tuple[WantedTopic, int]]] = defaultdict(list)
+    for each in wanted:
+        there = found.get(each.name)
+        if there is None:
+            faults.append(Fault(each.name, "is missing", _APPLY))
+            continue
+        faults += [
+            Fault(each.name, _complaint(name, value, there), _APPLY)
+            for name, value in _differing(each, there).items()
+        ]
+        if there.partitions != each.partitions:
+            faults.append(_wrong_count(each, there.partitions))
+        if each.topic.merge is not None:
+            merges[each.topic.merge].append((each, there.partitions))
+    return faults + [fault for role in sorted(merges) for fault in _unequal(role, merges[role])]
+
+
+def apply(
+    admin: AdminClient,
+    changes: Sequence[Change],
+    create: Callable[[Mapping[str, int]], None] | None = None,
+) -> None:
+    """Carry out a plan.
+
+    Args:
+        create: creates topics by number of partitions on brokers that AdminClient cannot ask.
+
+    Raises:
+        DefinitionError: the cluster refuses, with its words for each topic.
+    """
+    fresh = [change.wanted for change in changes if change.create]
+    changed = [change for change in changes if not change.create]
+    if create is not None:
+        create({each.name: each.partitions for each in fresh})
+        return
+    faults = [*_create(admin, fresh), *_change(admin, changed)]
+    if faults:
+        raise DefinitionError("the topics could not be applied", tuple(faults))
+
+
+def _settings(topic: Topic, replication: int) -> dict[str, str]:
+    settings = {
+        "cleanup.policy": topic.cleanup,
+        "message.timestamp.type": "LogAppendTime" if topic.append_time else "CreateTime",
+        "max.message.bytes": str(LARGE_RECORD_BYTES if topic.name in _LARGE else 1_048_588),
+        "min.insync.replicas": str(min(2, replication)),
+    }
+    if topic.cleanup == "delete":
+        settings["retention.ms"] = str(topic.retention_ms)
+    else:
+        # Small segments, cleaned early: a worker that starts reads these topics whole.
+        settings["segment.bytes"] = str(64 * 1024 * 1024)
+        settings["segment.ms"] = str(3_600_000)
+        settings["min.cleanable.dirty.ratio"] = "0.1"
+    return settings
+
+
+def _differing(wanted: WantedTopic, found: FoundTopic) -> dict[str, str]:
+    if found.settings is None:
+        return {}
+    return {
+        name: value
+        for name, value in wanted.settings.items()
+        if not _suffices(name, value, found.settings.get(name, ""))
+    }
+
+
+def _suffices(name: str, wanted: str, found: str) -> bool:
+    # Operators may keep more than the table asks for, never less.
+    if name == "retention.ms":
+        return found == "-1" or int(found or 0) >= int(wanted)
+    if name in ("max.message.bytes", "min.insync.replicas"):
+        return int(found or 0) >= int(wanted)
+    if name in ("segment.bytes", "segment.ms", "min.cleanable.dirty.ratio"):
+        return float(found or "inf") <= float(wanted)
+    return found == wanted
+
+
+def _complaint(name: str, wanted: str, found: FoundTopic) -> str:
+    value = (found.settings or {}).get(name, "unset")
+    if name == "cleanup.policy" and wanted == "delete":
+        return "is compacted and must not be (compaction removes records that are still counted)"
+    return f"has {name}={value}, must be {wanted}"
+
+
+def _wrong_count(wanted: WantedTopic, partitions: int) -> Fault:
+    count = wanted.topic.count
+    setting = "partitions" if count == "all" else count
+    if count == "one":
+        remedy = f"delete the topic and {_APPLY}"
+    else:
+        remedy = f"set `{setting}: {partitions}`, or delete the topic and {_APPLY}"
+    return Fault(wanted.name, f"has {partitions} partitions, not {wanted.partitions}", remedy)
+
+
+def _unequal(role: str, merged: Sequence[tuple[WantedTopic, int]]) -> list[Fault]:
+    if len({partitions for _, partitions in merged}) <= 1:
+        return []
+    counts = ", ".join(f"{each.name} {partitions}" for each, partitions in merged)
+    remedy = f"delete those that differ and {_APPLY}"
+    return [Fault(f"merge of the {role}", f"unequal partitions ({counts})", remedy)]
+
+
+def _described(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    from confluent_kafka.admin import ConfigResource
+
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
+    if not resources:
+        return {}
+    futures = admin.describe_configs(resources, request_timeout=_SECONDS_MAX)
+    return {
+        resource.name: {name: entry.value for name, entry in future.result().items()}
+        for resource, future in futures.items()
+    }
+
+
+def _create(admin: AdminClient, fresh: Sequence[WantedTopic]) -> list[str]:
+    from confluent_kafka import KafkaError
+    from confluent_kafka.admin import NewTopic
+
+    if not fresh:
+        return []
+    futures = admin.create_topics(
+        [
+            NewTopic(
+                each.name,
+                num_partitions=each.partitions,
+                replication_factor=each.replication,
+                config=dict(each.settings),
+            )
+            for each in fresh
+        ],
+        operation_timeout=_SECONDS_MAX,
+        request_timeout=_SECONDS_MAX,
+    )
+    # Somebody else may have applied the same plan a moment before.
+    return _failures(futures, KafkaError.TOPIC_ALREADY_EXISTS)
+
+
+def _change(admin: AdminClient, changed: Sequence[Change]) -> list[str]:
+    from confluent_kafka.admin import (
+        AlterConfigOpType,
+        ConfigEntry,
+        ConfigResource,
+    )
+
+    if not changed:
+        return []
+    resources = [
+        ConfigResource(
+            ConfigResource.Type.TOPIC,
+            change.wanted.name,
+            incremental_configs=[
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                for name, value in change.settings.items()
+            ],
+        )
+        for change in changed
+    ]
+    futures = admin.incremental_alter_configs(resources, request_timeout=_SECONDS_MAX)
+    return _failures({resource.name: future for resource, future in futures.items()})
+
+
+def _failures(futures: Mapping[str, object], harmless: int | None = None) -> list[str]:
+    from confluent_kafka import KafkaException
+
+    failures = []
+    for name, future in futures.items():
+        try:
+            future.result()  # type: ignore[attr-defined]  # confluent-kafka's futures are untyped
+        except KafkaException as error:
+            if error.args[0].code() != harmless:
+                failures.append(f"{name}: {error.args[0].str()}")
+    return failures
