@@ -1,0 +1,1 @@
+"""The Experiment manifest: what people write, and the spec the decider works from."""
