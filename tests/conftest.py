@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient
+
 from tidegate.agents.settings import Settings
 from tidegate.infra import topics
 from tidegate.infra.brokers import AddressBroker, Broker, EmbeddedBroker, LocalBroker

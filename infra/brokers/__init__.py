@@ -9,6 +9,7 @@ from tidegate.infra.brokers.base import Broker
 from tidegate.infra.brokers.container import ContainerBroker
 from tidegate.infra.brokers.embedded import EmbeddedBroker
 from tidegate.infra.brokers.local import LocalBroker
+from tidegate.schemas.errors import DefinitionError
 
 __all__ = [
     "BROKERS",

@@ -85,11 +85,11 @@ class LocalBroker(Broker):
 
     def pause(self, node: int = 1) -> None:
         """Stop a node's process by SIGSTOP."""
-        self._node(node).signal(signal.SIGSTOP)
+        self._node(node).send(signal.SIGSTOP)
 
     def resume(self, node: int = 1) -> None:
         """Let a paused node go on."""
-        self._node(node).signal(signal.SIGCONT)
+        self._node(node).send(signal.SIGCONT)
 
     def stop(self) -> None:
         """End all nodes; remove the data unless a folder was given."""

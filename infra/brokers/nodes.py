@@ -82,7 +82,7 @@ class Node:
             start_new_session=True,
         )
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal to the JVM."""
         if not self.alive or self._process is None:
             raise DefinitionError(f"node {self.number} does not run")

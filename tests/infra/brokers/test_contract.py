@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+
 from tidegate.agents.settings import Settings
 from tidegate.infra.brokers import Broker
 from tidegate.schemas.topics import TOPICS
@@ -31,7 +32,7 @@ def test_records_come_back_as_written(broker: Broker) -> None:
     assert producer.flush(20) == 0
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "contract"})
     consumer.assign([TopicPartition(name, 1, 0)])
-    messages = []
+    messages: list[Message] = []
     while len(messages) < 4:
         message = consumer.poll(20)
         assert message is not None
