@@ -1,0 +1,164 @@
+"""A fold over the canonical merge: the shape the joiner and the decider share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tidegate.schemas.canonical import canonical_json
+from tidegate.schemas.marks import Marker
+from tidegate.streams.merge import Fetched, Merge, Run
+
+CUT_RECORDS = 100_000
+"""Inside one interval a cut comes after this many records: an interval may last for hours."""
+
+
+class Handler(Protocol):
+    """The pure part of an agent: what it makes of records in canonical order.
+
+    All it may depend on is the order of these calls and their arguments.
+    """
+
+    def advance(self, log_time_ms: int) -> None:
+        """An interval is complete and time moves to `log_time_ms`: timers fire."""
+
+    def records(self, run: Run) -> None:
+        """Take the next records."""
+
+    def marker(self, rank: int, offset: int, marker: Marker) -> None:
+        """A marker stands here in the order."""
+
+    def dump(self) -> bytes:
+        """The whole state; equal states give equal bytes."""
+
+    def load(self, state: bytes) -> None:
+        """Become what `dump` told."""
+
+    def counters(self) -> dict[str, int]:
+        """Counts since the log's beginning, for metrics and conservation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The whole state of a partition's fold at a cut; `released` names it.
+
+    `barrier` is the engine named by the barrier marker that forced it, else empty.
+    """
+
+    partition: int
+    released: int
+    next_offsets: tuple[int, ...]
+    log_times_ms: tuple[int, ...]
+    state: bytes
+    barrier: str
+
+
+class PartitionFold:
+    """Merge and handler of one partition index.
+
+    Cuts are where checkpoints may be taken: before released log time rises, and every
+    `CUT_RECORDS` records inside one interval. They are functions of the canonical order alone,
+    so two workers at the same cut have the same bytes.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        ranks: int,
+        handler: Handler,
+        on_checkpoint: Callable[[Checkpoint], None] | None = None,
+        checkpoint_records: int = 300_000,
+    ) -> None:
+        self.partition = partition
+        self.handler = handler
+        self.merge = Merge([0] * ranks, [0] * ranks)
+        self.released = 0
+        self.log_time_ms = 0
+        self._on_checkpoint = on_checkpoint
+        self._checkpoint_records = checkpoint_records
+        self._interval_records = 0
+        self._checkpointed = 0
+        self._requested = False
+        self._barrier = ""
+
+    def feed(self, rank: int, fetched: Fetched) -> None:
+        """Buffer a fetch of the topic of `rank`.
+
+        Raises:
+            LogGap: records are missing before it.
+        """
+        self.merge.feed(rank, fetched)
+
+    def start_at(self, next_offsets: tuple[int, ...]) -> None:
+        """Begin, without state, at other offsets than 0 (the oldest the logs still hold)."""
+        self.merge = Merge(next_offsets, [0] * len(next_offsets))
+
+    def drain(self) -> int:
+        """Release all that may be released; returns how many records that were."""
+        before = self.released
+        merge, handler = self.merge, self.handler
+        while (head := merge.head()) is not None:
+            rank, segment = head
+            if segment.log_time_ms > self.log_time_ms:
+                self._cut()
+                self.log_time_ms = segment.log_time_ms
+                self._interval_records = 0
+                handler.advance(self.log_time_ms)
+            offset = merge.next_offsets[rank]
+            count, marker, run = merge.release(rank, CUT_RECORDS - self._interval_records)
+            if marker is not None:
+                if marker.kind == "barrier":
+                    self._barrier = marker.arguments.get("engine", "unnamed")
+                handler.marker(rank, offset, marker)
+            if run is not None:
+                handler.records(run)
+            self.released += count
+            self._interval_records += count
+            if self._interval_records == CUT_RECORDS:
+                self._interval_records = 0
+                self._cut()
+        return self.released - before
+
+    def request_checkpoint(self) -> None:
+        """Take a checkpoint at the next cut."""
+        self._requested = True
+
+    def dump(self) -> bytes:
+        """Positions and the handler's state. What is buffered is not state: it is fetched again."""
+        position = {
+            "released": self.released,
+            "log_time_ms": self.log_time_ms,
+            "interval_records": self._interval_records,
+            "next_offsets": self.merge.next_offsets,
+            "log_times_ms": self.merge.log_times_ms,
+            "jumps_ms": self.merge.jumps_ms,
+        }
+        head = canonical_json(position).encode()
+        return len(head).to_bytes(4, "little") + head + self.handler.dump()
+
+    def load(self, state: bytes) -> None:
+        """Become what `dump` told; the fetch goes on at `merge.fetch_offsets`."""
+        end = 4 + int.from_bytes(state[:4], "little")
+        position = json.loads(state[4:end])
+        self.merge = Merge(position["next_offsets"], position["log_times_ms"], position["jumps_ms"])
+        self.released = self._checkpointed = position["released"]
+        self.log_time_ms = position["log_time_ms"]
+        self._interval_records = position["interval_records"]
+        self.handler.load(state[end:])
+
+    def _cut(self) -> None:
+        due = self.released - self._checkpointed >= self._checkpoint_records
+        if self._on_checkpoint is None or not (due or self._requested or self._barrier):
+            return
+        checkpoint = Checkpoint(
+            partition=self.partition,
+            released=self.released,
+            next_offsets=tuple(self.merge.next_offsets),
+            log_times_ms=tuple(self.merge.log_times_ms),
+            state=self.dump(),
+            barrier=self._barrier,
+        )
+        self._checkpointed, self._requested, self._barrier = self.released, False, ""
+        self._on_checkpoint(checkpoint)
