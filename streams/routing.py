@@ -1,0 +1,161 @@
+"""Weights -> bucket ranges, moving only the buckets that must move; and what a table must obey.
+
+A unit keeps its variant unless its own variant has to shrink: arms whose weight does not change
+keep every bucket, and an arm that grows loses none, so ramps are monotone. Pure and light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from tidegate.schemas.errors import DefinitionError
+from tidegate.schemas.events import BucketRange, Routing
+from tidegate.streams.assignment import BUCKETS
+
+VARIANTS_MAX = 255
+"""A table's owners are kept as one byte per bucket."""
+
+
+def allocate(
+    weights: Mapping[str, int], previous: Sequence[BucketRange] = ()
+) -> tuple[BucketRange, ...]:
+    """Ranges that give each variant its weight, as near to `previous` as they can be.
+
+    Args:
+        weights: variant -> basis points, sum 10,000; the order of the map does not matter.
+        previous: ranges that cover 0..9,999 once, or none: then variants lie in name order.
+
+    Returns:
+        Ranges ascending by start that cover 0..9,999 once; neighbours have different variants.
+
+    Raises:
+        DefinitionError: a weight is negative or no integer, the sum is not 10,000, or
+            `previous` does not cover the buckets.
+
+    >>> before = allocate({"a": 9000, "b": 1000})
+    >>> [(item.variant, item.start, item.end) for item in allocate({"a": 8500, "b": 1500}, before)]
+    [('a', 0, 8500), ('b', 8500, 10000)]
+    """
+    _check_weights(weights)
+    if not previous:
+        return _ranges([name for name in sorted(weights) for _ in range(weights[name])])
+    owners = [item.variant for item in previous for _ in range(item.end - item.start)]
+    if len(owners) != BUCKETS or _coverage_fault(previous):
+        raise DefinitionError("the previous ranges do not cover 0..9,999 once")
+    names = sorted(set(owners) | set(weights))
+    surplus = {name: owners.count(name) - weights.get(name, 0) for name in names}
+    for loser in names:
+        for gainer in names:
+            moved = min(surplus[loser], -surplus[gainer])
+            if moved > 0:
+                _move(owners, loser, gainer, moved)
+                surplus[loser] -= moved
+                surplus[gainer] += moved
+    return _ranges(owners)
+
+
+def weights_of(routing: Routing) -> dict[str, int]:
+    """Variant -> basis points for all variants of the table, 0 included."""
+    weights = {variant.name: 0 for variant in routing.variants}
+    for item in routing.buckets:
+        weights[item.variant] += item.end - item.start
+    return weights
+
+
+def faults(routing: Routing) -> tuple[str, ...]:
+    """Everything that forbids obeying a table; a table with one fault is refused whole."""
+    names = [variant.name for variant in routing.variants]
+    known = frozenset(names)
+    found: list[str] = []
+    if len(known) != len(names) or len(names) > VARIANTS_MAX:
+        found.append(f"variants are repeated or more than {VARIANTS_MAX}")
+    if routing.control not in known:
+        found.append(f"control {routing.control!r} is not among the variants")
+    named = {item.variant for item in routing.buckets} | set(routing.shadow)
+    found += [f"unknown variant {name!r}" for name in sorted(named - known)]
+    coverage = _coverage_fault(routing.buckets)
+    if coverage:
+        found.append(coverage)
+    if not 0 <= routing.inclusion <= BUCKETS:
+        found.append(f"inclusion is {routing.inclusion}, not 0 to {BUCKETS}")
+    found += [
+        f"shadow share of {name!r} is {share}, not 0 to {BUCKETS}"
+        for name, share in sorted(routing.shadow.items())
+        if not 0 <= share <= BUCKETS
+    ]
+    if routing.rules is not None or routing.policy is not None:
+        found.append("rules and policies are not known to this version")
+    if min(routing.epoch, routing.version, routing.generation) < 0:
+        found.append("epoch, version or generation is negative")
+    return tuple(found)
+
+
+def without_rolled_back(routing: Routing, rolled_back: Collection[str]) -> Routing:
+    """The table with the share of rolled-back variants given to control, and them named.
+
+    Control itself cannot be rolled back: somebody has to answer.
+    """
+    held = (set(routing.rolled_back) | set(rolled_back)) - {routing.control}
+    owners = [
+        routing.control if item.variant in held else item.variant
+        for item in routing.buckets
+        for _ in range(item.end - item.start)
+    ]
+    return replace(
+        routing,
+        buckets=_ranges(owners),
+        rolled_back=tuple(sorted(held)),
+        shadow={name: share for name, share in routing.shadow.items() if name not in held},
+    )
+
+
+def _check_weights(weights: Mapping[str, int]) -> None:
+    wrong = [
+        f"{name}: {weight!r} is not a whole number of basis points, 0 to {BUCKETS}"
+        for name, weight in sorted(weights.items())
+        if type(weight) is not int or not 0 <= weight <= BUCKETS
+    ]
+    if not wrong and sum(weights.values()) != BUCKETS:
+        wrong.append(f"weights sum to {sum(weights.values())}, not {BUCKETS}")
+    if wrong:
+        raise DefinitionError("the weights cannot be routed", tuple(wrong))
+
+
+def _coverage_fault(ranges: Sequence[BucketRange]) -> str:
+    expected = 0
+    for item in ranges:
+        if item.start != expected or item.end <= item.start:
+            return f"ranges do not cover the buckets once: {item.start}..{item.end} at {expected}"
+        expected = item.end
+    return "" if expected == BUCKETS else f"ranges end at {expected}, not {BUCKETS}"
+
+
+def _ranges(owners: Sequence[str]) -> tuple[BucketRange, ...]:
+    return tuple(BucketRange(*run) for run in _runs(owners))
+
+
+def _runs(owners: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    start = 0
+    for name, group in groupby(owners):
+        end = start + sum(1 for _ in group)
+        yield name, start, end
+        start = end
+
+
+def _move(owners: list[str], loser: str, gainer: str, count: int) -> None:
+    """Gives `count` of the loser's buckets to the gainer, leaving as few fragments as it can."""
+    while count:
+        options = []
+        for name, start, end in _runs(owners):
+            if name == loser:
+                below = start > 0 and owners[start - 1] == gainer
+                above = end < BUCKETS and owners[end] == gainer
+                # Where the gainer's own range begins or ends, a moved border is no new fragment.
+                options.append((not (below or above), end - start, start, end, below))
+        _, length, start, end, from_start = min(options)
+        taken = min(length, count)
+        first = start if from_start else end - taken
+        owners[first : first + taken] = [gainer] * taken
+        count -= taken
