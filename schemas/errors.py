@@ -1,4 +1,4 @@
-"""Whose fault it is: three leaves under one root, and nothing else is raised on purpose."""
+"""Whose fault it is: a few leaves under one root, and nothing else is raised on purpose."""
 
 from __future__ import annotations
 
@@ -36,3 +36,14 @@ class VerificationError(TidegateError):
 
 class Unreachable(TidegateError):
     """A broker or registry did not answer; the message says where it was looked for."""
+
+
+class UnknownSchemaId(TidegateError):
+    """A Confluent schema id without a binding: blocks its partition, never a dead letter.
+
+    The record may be sound; the registry or the `schemas` topic has to tell what the id means.
+    """
+
+    def __init__(self, schema_id: int) -> None:
+        super().__init__(f"schema id {schema_id} has no binding")
+        self.schema_id = schema_id
