@@ -1,0 +1,1 @@
+"""The decider's fold: control, applied, observations -> decisions, routing tables, commands."""

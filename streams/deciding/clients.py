@@ -1,0 +1,172 @@
+"""Who is live and what they run, as told on `applied`: the ground of every confirmation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+LIVE_MS = 15_000
+"""A client is live when heard within this span of log time."""
+
+REMEMBERED_MS = 600_000
+CLIENTS_MAX = 10_000
+
+
+@dataclass(slots=True)
+class Running:
+    """What a client last said about one experiment; `at_ms` is log time."""
+
+    epoch: int
+    version: int
+    generation: int
+    rolled_back: list[str]
+    at_ms: int
+
+
+@dataclass(slots=True)
+class ServingClient:
+    """One serving process."""
+
+    instance: str
+    heard_at_ms: int
+    health: str | None = None
+    breaker: list[str] = field(default_factory=list)
+    running: dict[str, Running] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """How far a version, or a rollback, has come.
+
+    `slowest_ms` is the longest span of log time between the decision and a live client's word.
+    """
+
+    live: int
+    confirmed: int
+    missing: tuple[str, ...]
+    slowest_ms: int
+
+
+class Clients:
+    """All clients heard in this partition of `applied`."""
+
+    __slots__ = ("_clients",)
+
+    def __init__(self) -> None:
+        self._clients: dict[str, ServingClient] = {}
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def change(
+        self, client_id: str, instance: str, experiment: str, running: Running,
+        health: str | None = None, breaker: list[str] | None = None,
+    ) -> None:
+        """A client says what it runs; its last word counts."""
+        client = self._heard(client_id, instance, running.at_ms)
+        client.health, client.breaker = health, list(breaker or ())
+        client.running[experiment] = running
+
+    def heartbeat(self, client_id: str, instance: str, log_time_ms: int) -> None:
+        """A client says it is there."""
+        self._heard(client_id, instance, log_time_ms)
+
+    def goodbye(self, client_id: str) -> None:
+        """A client says it goes: nobody waits for it any longer."""
+        self._clients.pop(client_id, None)
+
+    def forget(self, log_time_ms: int) -> None:
+        """Drops who was silent for `REMEMBERED_MS`."""
+        due_ms = log_time_ms - REMEMBERED_MS
+        # Insertion order is order of last word, so the silent ones stand in front.
+        while self._clients:
+            name = next(iter(self._clients))
+            if self._clients[name].heard_at_ms > due_ms:
+                return
+            del self._clients[name]
+
+    def applied(
+        self, experiment: str, epoch: int, version: int, decided_at_ms: int, log_time_ms: int
+    ) -> Confirmation:
+        """Which live clients run (epoch, version) or a later one."""
+
+        def confirms(running: Running) -> bool:
+            return (running.epoch, running.version) >= (epoch, version)
+
+        return self._confirmation(experiment, confirms, decided_at_ms, log_time_ms)
+
+    def rolled_back(
+        self, experiment: str, generation: int, variant: str,
+        epoch: int, version: int, decided_at_ms: int, log_time_ms: int,
+    ) -> Confirmation:
+        """Which live clients hold `variant` at 0: by the ROLLBACK record or by the table."""
+
+        def confirms(running: Running) -> bool:
+            by_record = running.generation == generation and variant in running.rolled_back
+            return by_record or (running.epoch, running.version) >= (epoch, version)
+
+        return self._confirmation(experiment, confirms, decided_at_ms, log_time_ms)
+
+    def degraded(self, experiment: str, log_time_ms: int) -> list[str]:
+        """Live clients that run the experiment and are not well, or have cut a variant."""
+        return sorted(
+            name
+            for name, client in self._clients.items()
+            if experiment in client.running
+            and log_time_ms - client.heard_at_ms < LIVE_MS
+            and (client.health not in (None, "OK") or client.breaker)
+        )
+
+    def to_state(self) -> list[list[Any]]:
+        """As JSON-able state; a list, because order of last word matters."""
+        return [
+            [
+                name, client.instance, client.heard_at_ms, client.health, client.breaker,
+                {
+                    experiment: [
+                        running.epoch, running.version, running.generation,
+                        running.rolled_back, running.at_ms,
+                    ]
+                    for experiment, running in client.running.items()
+                },
+            ]
+            for name, client in self._clients.items()
+        ]  # fmt: skip
+
+    @classmethod
+    def from_state(cls, state: list[list[Any]]) -> Clients:
+        """The inverse of `to_state`."""
+        clients = cls()
+        for name, instance, heard_at_ms, health, breaker, running in state:
+            clients._clients[name] = ServingClient(
+                instance, heard_at_ms, health, breaker,
+                {experiment: Running(*said) for experiment, said in running.items()},
+            )  # fmt: skip
+        return clients
+
+    def _heard(self, client_id: str, instance: str, log_time_ms: int) -> ServingClient:
+        client = self._clients.pop(client_id, None)
+        if client is None:
+            while len(self._clients) >= CLIENTS_MAX:
+                del self._clients[next(iter(self._clients))]
+            client = ServingClient(instance, log_time_ms)
+        client.instance, client.heard_at_ms = instance, log_time_ms
+        self._clients[client_id] = client
+        return client
+
+    def _confirmation(
+        self, experiment: str, confirms: Any, decided_at_ms: int, log_time_ms: int
+    ) -> Confirmation:
+        live = confirmed = slowest_ms = 0
+        missing: list[str] = []
+        for name, client in self._clients.items():
+            if log_time_ms - client.heard_at_ms >= LIVE_MS:
+                continue
+            live += 1
+            running = client.running.get(experiment)
+            if running is not None and confirms(running):
+                confirmed += 1
+                slowest_ms = max(slowest_ms, running.at_ms - decided_at_ms)
+            else:
+                missing.append(name)
+        return Confirmation(live, confirmed, tuple(sorted(missing)), slowest_ms)

@@ -1,0 +1,114 @@
+"""Observations are used once, in order, per source partition; the watermark is what they tell.
+
+A joiner numbers its batches densely per (source partition, observations partition). After a crash
+it emits the same batches again, so a known number is dropped. A number above the expected one is
+dropped *without advancing*: the joiner checkpoints behind acknowledged outputs only, so the
+missing batch comes again, followed by this one.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+GAP_ALARM_MS = 10_000
+"""Log time after which a gap that did not heal is an alarm."""
+
+
+class Reading(Enum):
+    """What to do with a batch."""
+
+    NEXT = "next"
+    KNOWN = "known"
+    GAP = "gap"
+    FOREIGN = "foreign"  # a source partition that cannot exist
+
+
+class Sequences:
+    """Expected number and joiner's log time per source partition.
+
+    `watermark_ms` is the smallest joiner log time over all source partitions; 0 until each was
+    heard: nothing may be concluded about time before every joiner has spoken.
+    """
+
+    __slots__ = ("_alarmed", "_gap_since_ms", "_log_times_ms", "expected", "watermark_ms")
+
+    def __init__(self, partitions: int) -> None:
+        self.expected = [0] * partitions
+        self._log_times_ms = [0] * partitions
+        self._gap_since_ms = [-1] * partitions
+        self._alarmed = [False] * partitions
+        self.watermark_ms = 0
+
+    def read(self, source: int, sequence: int, log_time_ms: int) -> Reading:
+        """Judges a batch; a known or far one changes nothing but the memory of the gap."""
+        if not 0 <= source < len(self.expected):
+            return Reading.FOREIGN
+        expected = self.expected[source]
+        if sequence < expected:
+            return Reading.KNOWN
+        if sequence > expected:
+            if self._gap_since_ms[source] < 0:
+                self._gap_since_ms[source] = log_time_ms
+            return Reading.GAP
+        return Reading.NEXT
+
+    def accept(self, source: int, joiner_log_time_ms: int) -> bool:
+        """Advances past the expected batch; returns whether the watermark rose."""
+        self.expected[source] += 1
+        self._heal(source)
+        times = self._log_times_ms
+        # A joiner restored from an older cut may repeat a time, never take one back.
+        times[source] = max(times[source], joiner_log_time_ms)
+        lowest = min(times)
+        if lowest <= self.watermark_ms:
+            return False
+        self.watermark_ms = lowest
+        return True
+
+    def accept_gap(self, source: int, sequence: int) -> None:
+        """A person recorded that batches below `sequence` are lost; never goes back."""
+        self.expected[source] = max(self.expected[source], sequence)
+        self._heal(source)
+
+    def overdue(self, log_time_ms: int) -> list[int]:
+        """Source partitions whose gap has just become an alarm; each is named once per gap."""
+        found = [
+            source
+            for source, since_ms in enumerate(self._gap_since_ms)
+            if since_ms >= 0
+            and not self._alarmed[source]
+            and log_time_ms - since_ms >= GAP_ALARM_MS
+        ]
+        for source in found:
+            self._alarmed[source] = True
+        return found
+
+    def slowest(self) -> int:
+        """The source partition that holds the watermark back; the first of equals."""
+        return self._log_times_ms.index(min(self._log_times_ms))
+
+    def to_state(self) -> dict[str, Any]:
+        """As JSON-able state."""
+        return {
+            "expected": list(self.expected),
+            "log_times_ms": list(self._log_times_ms),
+            "gap_since_ms": list(self._gap_since_ms),
+            "alarmed": list(self._alarmed),
+            "watermark_ms": self.watermark_ms,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Sequences:
+        """The inverse of `to_state`."""
+        sequences = cls(len(state["expected"]))
+        sequences.expected = list(state["expected"])
+        sequences._log_times_ms = list(state["log_times_ms"])
+        sequences._gap_since_ms = list(state["gap_since_ms"])
+        sequences._alarmed = list(state["alarmed"])
+        sequences.watermark_ms = state["watermark_ms"]
+        return sequences
+
+    def _heal(self, source: int) -> None:
+        self._gap_since_ms[source] = -1
+        self._alarmed[source] = False

@@ -1,0 +1,147 @@
+"""What a strategy is: which shares a step starts with, and what its evidence says next.
+
+A strategy sees a `Standing` and answers with a `Move` or nothing. It holds no state and knows
+neither log time nor records: time is the watermark, so a joiner that is down means waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+ALL_BP = 10_000
+
+
+class Verdict(StrEnum):
+    """What evidence says; published as `Decision.verdict`."""
+
+    NONE = ""
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NO_DATA = "NO_DATA"
+
+
+class Kind(StrEnum):
+    """What a move does."""
+
+    CHECKED = "checked"  # evidence was looked at, nothing is recorded
+    HOLD = "hold"  # recorded once: the step waits, and why
+    WEIGH = "weigh"  # other weights in the same step
+    INCREMENT = "increment"  # the next share of the same step
+    PASS = "pass"  # the step is passed
+    STOP = "stop"  # the step cannot be passed; a person decides
+    FINISH = "finish"  # the release ends here
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A strategy's answer. `winner` names the variant that goes on alone."""
+
+    kind: Kind
+    verdict: Verdict = Verdict.NONE
+    reason: str = ""
+    weights: Mapping[str, int] | None = None
+    winner: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What a step, or an increment of it, starts with, basis points; weights sum to 10,000.
+
+    `shadow` is the sampled share of requests each candidate answers unseen.
+    """
+
+    weights: Mapping[str, int]
+    shadow: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """The objective of one variant: count, mean and variance of the mean (posterior inputs)."""
+
+    count: int
+    mean: float
+    variance: float
+
+
+class Evidence(Protocol):
+    """What the statistics tell a strategy."""
+
+    def disagreement(self, variant: str) -> tuple[int, int]:
+        """Compared requests whose answers disagree, and all compared requests."""
+
+    def probabilities_best(self, variants: Sequence[str]) -> Mapping[str, float]:
+        """Probability of being best on the objective; needs closed requests in every variant."""
+
+    def closed(self, variant: str) -> int:
+        """Requests with a closed window that count for the objective."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a step stands.
+
+    `settings` is the step's model of `schemas.manifest.spec`. `candidates` are the variants beside
+    control that are not rolled back, sorted. `since_ms` is the log time at which the table of this
+    increment was published, `checked_ms` the watermark of the last look at the evidence, and
+    `samples` the requests per variant that were routed by tables of this increment.
+    """
+
+    settings: Any
+    control: str
+    candidates: tuple[str, ...]
+    weights: Mapping[str, int]
+    increment: int
+    since_ms: int
+    checked_ms: int
+    watermark_ms: int
+    samples: Mapping[str, int]
+    evidence: Evidence
+
+    @property
+    def held_ms(self) -> int:
+        """Watermarked time since the increment's table was published."""
+        return max(0, self.watermark_ms - self.since_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """For people: how far the step is, and what comes when."""
+
+    progress: str
+    following: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One way to release: its settings' model and three plain functions.
+
+    `start(settings, control, candidates, winner, increment)` gives the shares of an increment;
+    `decide(standing)` the next move, or None while there is nothing to say;
+    `outlook(standing)` the same for people.
+    """
+
+    name: str
+    settings: type[Any]
+    start: Callable[[Any, str, Sequence[str], str, int], Shares]
+    decide: Callable[[Standing], Move | None]
+    outlook: Callable[[Standing], Outlook]
+
+
+def split(share_bp: int, control: str, candidates: Sequence[str]) -> dict[str, int]:
+    """`share_bp` in equal parts over the candidates, the rest to control; sums to 10,000.
+
+    What cannot be divided goes to the first names.
+
+    >>> split(1000, "a", ["b", "c", "d"])
+    {'a': 9000, 'b': 334, 'c': 333, 'd': 333}
+    """
+    if not candidates:
+        return {control: ALL_BP}
+    each, left = divmod(share_bp, len(candidates))
+    shares = {name: each + (place < left) for place, name in enumerate(candidates)}
+    return {control: ALL_BP - share_bp, **shares}

@@ -1,0 +1,66 @@
+"""Canary: candidates together get a small share, or one share after another.
+
+A share is passed when it was held for `hold` of watermarked time and every candidate has
+`min_samples` requests routed by it. Guardrails watch meanwhile; too few requests mean waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tidegate.schemas.manifest.spec import Canary
+from tidegate.streams.strategies.base import (
+    Kind,
+    Move,
+    Outlook,
+    Shares,
+    Standing,
+    Strategy,
+    Verdict,
+    split,
+)
+from tidegate.streams.wording import basis_points, count, duration
+
+SHARE_MAX_BP = 5_000
+"""More than half of the traffic is no canary."""
+
+
+def start(
+    settings: Canary, control: str, candidates: Sequence[str], winner: str, increment: int
+) -> Shares:
+    """The increment's share in equal parts, never above half of the traffic."""
+    share_bp = min(settings.shares_bp[increment], SHARE_MAX_BP)
+    return Shares(split(share_bp, control, candidates))
+
+
+def decide(standing: Standing) -> Move | None:
+    """The next share, or the next step, when held long enough on enough requests."""
+    settings: Canary = standing.settings
+    if standing.held_ms < settings.hold_ms:
+        return None
+    share = basis_points(settings.shares_bp[standing.increment])
+    held = f"canary {share} held for {duration(standing.held_ms)}"
+    fewest = min(standing.candidates, key=lambda name: standing.samples.get(name, 0))
+    samples = standing.samples.get(fewest, 0)
+    needed = count(settings.min_samples)
+    if samples < settings.min_samples:
+        verdict = Verdict.NO_DATA if samples == 0 else Verdict.INCONCLUSIVE
+        reason = f"{held}, but {fewest} has {count(samples)} of {needed} requests: waiting"
+        return Move(Kind.HOLD, verdict, reason)
+    last = standing.increment == len(settings.shares_bp) - 1
+    reason = f"{held} with {count(samples)} requests (at least {needed}), no guardrail failed"
+    return Move(Kind.PASS if last else Kind.INCREMENT, Verdict.PASS, reason)
+
+
+def outlook(standing: Standing) -> Outlook:
+    """Time held, and what is still missing."""
+    settings: Canary = standing.settings
+    samples = min((standing.samples.get(name, 0) for name in standing.candidates), default=0)
+    return Outlook(
+        f"held {duration(standing.held_ms)} of {duration(settings.hold_ms)}",
+        f"{duration(settings.hold_ms)} are held, {count(settings.min_samples)} samples are in"
+        f" ({count(samples)}) and no guardrail fails",
+    )
+
+
+STRATEGY = Strategy("canary", Canary, start, decide, outlook)
