@@ -1,0 +1,290 @@
+"""The host of the folds: owns their partitions, feeds them, and decides when to checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from tidegate.agents.failstop import FailStop, fail_stop
+from tidegate.agents.hosting.checkpoints import Checkpoints
+from tidegate.agents.hosting.partitions import (
+    Halt,
+    HostedPartition,
+    TimedFold,
+    place,
+    read_watermarks,
+)
+from tidegate.agents.hosting.publisher import Publisher
+from tidegate.agents.hosting.restore import restore
+from tidegate.agents.settings import Settings
+from tidegate.agents.transport.flow import TopicPartition
+from tidegate.schemas.errors import DefinitionError
+from tidegate.schemas.partitioner import partition_of
+from tidegate.schemas.topics import merged_topics
+from tidegate.streams.folding import Checkpoint, Handler
+from tidegate.streams.merge import Fetched
+from tidegate.streams.output import Emit
+
+_log = logging.getLogger(__name__)
+
+HandlerFactory = Callable[[int, Emit], Handler]
+"""(partition, where to emit) -> the pure part of an agent."""
+
+_RESTORE_THREADS = 2
+
+
+@dataclass(slots=True)
+class HostStatistics:
+    """For metrics: totals since the process began."""
+
+    checkpoint_pause_seconds: float = 0.0
+    misplaced_keys: int = 0
+    sampled_keys: int = 0
+    restored: int = 0
+
+
+class Host:
+    """Flow of one role (`transport.flow.Flow`); used from the worker's event loop only.
+
+    A batch is processed from receipt to acknowledgement without an await: a rebalance can never
+    split it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        role: str,
+        engine: str,
+        *,
+        make_handler: HandlerFactory,
+        publisher: Publisher,
+        checkpoints: Checkpoints,
+        fail: FailStop = fail_stop,
+    ) -> None:
+        merged = merged_topics(role)
+        self._settings = settings
+        self._role = role
+        self._engine = engine
+        self._make_handler = make_handler
+        self._publisher = publisher
+        self._checkpoints = checkpoints
+        self._fail = fail
+        self._topics = tuple(settings.topic(topic.name) for topic in merged)
+        self._ranks = {name: rank for rank, name in enumerate(self._topics)}
+        # A batch of observations holds many experiments: its partition is explicit.
+        self._keyed = {name for name in self._topics if name != settings.topic("observations")}
+        self._count = settings.partition_count(merged[0])
+        self._partitions: dict[int, HostedPartition] = {}
+        self._stopping = False
+        self._threads = ThreadPoolExecutor(_RESTORE_THREADS, thread_name_prefix="tidegate-restore")
+        self.high_water = settings.buffered_records
+        self.low_water = settings.buffered_records // 4
+        self.statistics = HostStatistics()
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Full names of the merged topics, in rank order."""
+        return self._topics
+
+    @property
+    def partitions(self) -> Mapping[int, HostedPartition]:
+        """What this worker owns now."""
+        return self._partitions
+
+    # -- the transport's side
+
+    def want(self, topic: str, partition: int, in_flight: int) -> bool:
+        """Whether more records of this topic-partition may be fetched now."""
+        hosted = self._partitions.get(partition)
+        if hosted is None or hosted.halted or self._publisher.crowded:
+            return False
+        return hosted.fold.merge.buffered(self._ranks[topic]) + in_flight < self.high_water
+
+    def buffered(self, topic: str, partition: int) -> int:
+        """Records fed and not yet released."""
+        hosted = self._partitions.get(partition)
+        return hosted.fold.merge.buffered(self._ranks[topic]) if hosted else 0
+
+    def feed(self, topic: str, partition: int, fetched: Fetched) -> None:
+        """Feed, drain, and let outputs go out. A fetch of a partition that is gone is nothing."""
+        hosted = self._partitions.get(partition)
+        if hosted is None or hosted.halted:
+            return
+        try:
+            hosted.fold.feed(self._ranks[topic], fetched)
+            hosted.fed += len(fetched.values)
+            hosted.fold.drain()
+        except Halt:
+            hosted.halted = True
+        self._publisher.poll()
+        if hosted.catch_up():
+            _log.info("live", extra={"partition": partition, "released": hosted.fold.released})
+
+    def sample(self, topic: str, partition: int, key: bytes) -> None:
+        """Check who partitioned: a foreign partitioner fails silently, as pairs that never meet."""
+        if topic not in self._keyed:
+            return
+        self.statistics.sampled_keys += 1
+        wanted = partition_of(key, self._count)
+        if wanted == partition:
+            return
+        self.statistics.misplaced_keys += 1
+        if self.statistics.misplaced_keys == 1:
+            _log.error(
+                "a record of %s-%d belongs to partition %d: its producer does not use "
+                "partitioner=murmur2_random, and what it sends will not be joined",
+                topic, partition, wanted,
+            )  # fmt: skip
+
+    async def assign(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Own exactly `partitions`: keep what is here, restore what is new, drop the rest."""
+        try:
+            return await self._assign(partitions)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._fail("partitions could not be taken over", error)
+
+    async def _assign(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        mine = self._co_partitioned(partitions)
+        for partition in [kept for kept in self._partitions if kept not in mine]:
+            # Determinism makes memory as good as a checkpoint; what left may have moved on.
+            del self._partitions[partition]
+        new = [partition for partition in mine if partition not in self._partitions]
+        loop = asyncio.get_running_loop()
+        loaded = [loop.run_in_executor(self._threads, self._load, partition) for partition in new]
+        for partition, hosted in zip(new, await asyncio.gather(*loaded), strict=True):
+            self._partitions[partition] = hosted
+        if new:
+            # What was restored lives long: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+        self._stop_when_all_parked()
+        return {
+            (topic, partition): self._partitions[partition].fold.merge.fetch_offsets[rank]
+            for partition in mine
+            for rank, topic in enumerate(self._topics)
+        }
+
+    def _co_partitioned(self, partitions: Collection[TopicPartition]) -> list[int]:
+        owned: dict[int, set[str]] = {}
+        for topic, partition in partitions:
+            owned.setdefault(partition, set()).add(topic)
+        for partition in sorted(owned):
+            missing = sorted(set(self._topics) - owned[partition])
+            if missing:
+                raise DefinitionError(
+                    f"partition {partition} was assigned without {', '.join(missing)}: all workers "
+                    f"of the role {self._role} must subscribe to the same topics with the same "
+                    "number of partitions; run `tidegate topics check`"
+                )
+        return sorted(owned)
+
+    def _load(self, partition: int) -> HostedPartition:
+        began = time.monotonic()
+        restored = restore(self._settings, self._role, partition, self._engine)
+        held = read_watermarks(self._settings, self._role, partition)
+
+        handler = self._make_handler(partition, partial(self._publisher.emit, partition))
+        fold = TimedFold(
+            partition,
+            len(self._topics),
+            handler,
+            self._on_checkpoint,
+            self._staggered_records(partition),
+        )
+        place(fold, self._topics, restored, held)
+        self._checkpoints.adopt(partition, restored)
+        hosted = HostedPartition(fold, self._topics, held.high, self._staggered_start(partition))
+        manifest = restored.manifest
+        if manifest is not None:
+            self.statistics.restored += 1
+            if manifest.barrier and manifest.barrier != self._engine:
+                hosted.parked, hosted.halted = manifest.barrier, True
+        _log.info(
+            "partition taken over",
+            extra={
+                "partition": partition,
+                "released": fold.released,
+                "behind": sum(held.high) - sum(fold.merge.fetch_offsets),
+                "state_bytes": len(restored.state or b""),
+                "seconds": round(time.monotonic() - began, 3),
+            },
+        )
+        return hosted
+
+    # -- checkpoints
+
+    def _on_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """At a cut, inside a drain: the dump is made; everything else happens beside the work."""
+        hosted = self._partitions[checkpoint.partition]
+        self.statistics.checkpoint_pause_seconds += hosted.fold.pause_seconds
+        foreign = checkpoint.barrier not in ("", self._engine)
+        if self._stopping or foreign:
+            self._checkpoints.take(checkpoint)
+            hosted.parked = checkpoint.barrier if foreign else ""
+            raise Halt
+        if self._checkpoints.busy(checkpoint.partition):
+            hosted.fold.request_checkpoint()
+            return
+        hosted.checkpointed_at = time.monotonic()
+        self._checkpoints.take(checkpoint)
+
+    def keep_house(self) -> None:
+        """To be called some fifty times a second: reports, and checkpoints due by time."""
+        self._publisher.poll()
+        self._checkpoints.poll()
+        now = time.monotonic()
+        for partition, hosted in self._partitions.items():
+            overdue = now - hosted.checkpointed_at > self._settings.checkpoint_seconds
+            if overdue and not self._checkpoints.busy(partition):
+                hosted.checkpointed_at = now
+                hosted.fold.request_checkpoint()
+        self._stop_when_all_parked()
+
+    async def settle(self, timeout_seconds: float) -> bool:
+        """Halt every partition at its next cut, checkpointed there; whether all came to that.
+
+        Behind such a checkpoint nothing was emitted, so the next owner repeats nothing.
+        """
+        self._stopping = True
+        for hosted in self._partitions.values():
+            hosted.fold.request_checkpoint()
+        deadline = time.monotonic() + timeout_seconds
+        try:
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + timeout_seconds):
+                while not all(hosted.halted for hosted in self._partitions.values()):
+                    await asyncio.sleep(0.01)
+                await self._checkpoints.settle()
+        except TimeoutError:
+            return False
+        return self._publisher.flush(max(0.0, deadline - time.monotonic())) == 0
+
+    def _stop_when_all_parked(self) -> None:
+        parked = {hosted.parked for hosted in self._partitions.values()}
+        if not parked or "" in parked or self._stopping:
+            return
+        self._stopping = True
+        task = asyncio.get_running_loop().create_task(self._stop_at_barrier(sorted(parked)))
+        self._parking = task
+
+    async def _stop_at_barrier(self, engines: list[str]) -> None:
+        await self._checkpoints.settle()
+        error = DefinitionError(
+            f"all partitions of this worker are left for engine {', '.join(engines)} at its "
+            f"barrier, this worker is engine {self._engine}: start the version the barrier names"
+        )
+        self._fail("an engine barrier was reached", error)
+
+    def _staggered_records(self, partition: int) -> int:
+        records = self._settings.checkpoint_records
+        return records + records * partition // (2 * self._count)
+
+    def _staggered_start(self, partition: int) -> float:
+        return time.monotonic() - self._settings.checkpoint_seconds * partition / self._count

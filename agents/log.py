@@ -1,0 +1,57 @@
+"""Structured logs: one JSON object a line on stderr, repeats held back."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+from tidegate.agents.kafka import RateLimit
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# These say the same thing thousands of times a minute while a broker is away.
+_CHATTY = ("aiokafka", "kafka", "faust", "mode", "tidegate")
+
+
+class JsonFormatter(logging.Formatter):
+    """One line a record: time, level, logger, message, and whatever `extra` brought."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON; values that JSON cannot say are said as text."""
+        line: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{record.msecs:03.0f}",
+            "level": record.levelname.lower(),
+            "role": self._role,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        extras = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        line.update(extras)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def configure_logs(role: str, level: int = logging.INFO) -> None:
+    """Send all logs of this process to stderr as JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(role))
+    # On the handler, not the loggers: filters of a logger do not see its children's records.
+    handler.addFilter(RepeatsHeldBack())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+
+
+class RepeatsHeldBack(RateLimit):
+    """Rate limit for warnings and errors; what is said once per event of interest passes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line passes."""
+        chatty = record.name.split(".", 1)[0] in _CHATTY
+        return super().filter(record) if chatty and record.levelno < logging.CRITICAL else True

@@ -1,0 +1,142 @@
+"""Notices what Faust and the clients do not: a worker that lives and does not work.
+
+Judging is a plain class over observations; watching is a thread, so that a blocked event loop
+is noticed too.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tidegate.agents.failstop import FailStop, fail_stop
+
+_log = logging.getLogger(__name__)
+
+HEALTH_SECONDS = 10.0
+EXIT_SECONDS = 30.0
+TICK_AGE_SECONDS = 1.0
+_INTERVAL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One topic-partition: the next offset to feed, the log's end, whether more may be fetched.
+
+    `end` is None when the broker does not tell.
+    """
+
+    position: int
+    end: int | None
+    wanted: bool
+
+    @property
+    def lag(self) -> int:
+        """Records in the log that were not fed; 0 when the end is not known."""
+        return 0 if self.end is None else max(0, self.end - self.position)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the watchdog sees at one moment; times in seconds of one monotonic clock.
+
+    `loop_at` is when the event loop last showed itself; `tick_age` how far log time is behind
+    the clock, None when nothing is owned or the worker still catches up.
+    """
+
+    at: float
+    loop_at: float
+    progress: Mapping[str, Progress]
+    tick_age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`faults` make health red; `fatal` is why the process must end, or empty."""
+
+    faults: tuple[str, ...] = ()
+    fatal: str = ""
+
+
+@dataclass(slots=True)
+class Judge:
+    """Remembers since when each topic-partition has had lag without moving."""
+
+    _stuck: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def judge(self, seen: Observed) -> Verdict:
+        """Health red after 10 s, the end after 30 s; never while idle or held back on purpose.
+
+        A topic-partition that flow control holds back waits for another log, for example for
+        ticks: starting the process again would not help it.
+        """
+        faults, fatal = [], ""
+        silent = seen.at - seen.loop_at
+        if silent >= HEALTH_SECONDS:
+            faults.append(f"the event loop has been blocked for {silent:.0f} s")
+        if silent >= EXIT_SECONDS:
+            fatal = faults[-1]
+        self._stuck = {name: since for name, since in self._stuck.items() if name in seen.progress}
+        for name, progress in seen.progress.items():
+            stuck = self._stuck_seconds(name, progress, seen.at)
+            if stuck >= HEALTH_SECONDS:
+                faults.append(f"{name} has lag {progress.lag} and has not moved for {stuck:.0f} s")
+            if stuck >= EXIT_SECONDS and not fatal:
+                fatal = faults[-1]
+        if seen.progress and all(progress.end is None for progress in seen.progress.values()):
+            faults.append("no broker tells where the logs end")
+        if seen.tick_age is not None and seen.tick_age > TICK_AGE_SECONDS:
+            faults.append(
+                f"log time is {seen.tick_age:.1f} s old: no ticker writes, or its clock is behind"
+            )
+        return Verdict(tuple(faults), fatal)
+
+    def _stuck_seconds(self, name: str, progress: Progress, at: float) -> float:
+        before = self._stuck.get(name)
+        waiting = progress.lag > 0 and progress.wanted
+        if not waiting or before is None or before[0] != progress.position:
+            self._stuck[name] = (progress.position, at)
+            return 0.0
+        return at - before[1]
+
+
+class Watchdog:
+    """Watches from a thread; ends the process when it must."""
+
+    def __init__(self, observe: Callable[[], Observed], fail: FailStop = fail_stop) -> None:
+        self._observe = observe
+        self._fail = fail
+        self._judge = Judge()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tidegate-watchdog", daemon=True)
+        self.verdict = Verdict(("starting",))
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._stopped.set()
+
+    def look(self) -> None:
+        """Observe once and judge; health turns red here, and the process may end here."""
+        verdict = self._judge.judge(self._observe())
+        for fault in verdict.faults:
+            if fault not in self.verdict.faults:
+                _log.warning("unhealthy: %s", fault)
+        self.verdict = verdict
+        if verdict.fatal:
+            self._fail(verdict.fatal)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_INTERVAL_SECONDS):
+            self.look()
+
+
+def now() -> float:
+    """The clock of `Observed`."""
+    return time.monotonic()
