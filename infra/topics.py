@@ -17,8 +17,6 @@ from tidegate.schemas.topics import TOPICS, Topic, partition_count
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
-LARGE_RECORD_BYTES = 8 * 1024 * 1024
-_LARGE = ("observations", "snapshots")
 _APPLY = "run `tidegate topics apply`"
 _SECONDS_MAX = 30.0
 
@@ -165,7 +163,7 @@ def _settings(topic: Topic, replication: int) -> dict[str, str]:
     settings = {
         "cleanup.policy": topic.cleanup,
         "message.timestamp.type": "LogAppendTime" if topic.append_time else "CreateTime",
-        "max.message.bytes": str(LARGE_RECORD_BYTES if topic.name in _LARGE else 1_048_588),
+        "max.message.bytes": str(topic.bytes_max),
         "min.insync.replicas": str(min(2, replication)),
     }
     if topic.cleanup == "delete":

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 DAY_MS = 86_400_000
+# The largest Observation a reader takes (16 MiB) with its envelope.
+LARGE_BYTES = 17 * 1024 * 1024
 
 Count = Literal["partitions", "decision_partitions", "all", "one"]
 Cleanup = Literal["delete", "compact"]
@@ -22,7 +24,7 @@ class Topic:
 
     `count` says which setting gives the number of partitions ("all": the larger of the two,
     "one": 1). `merge` names the role whose canonical merge reads it and `rank` its place in
-    that merge; merged topics carry ticks.
+    that merge; merged topics carry ticks. `bytes_max` bounds a record set on its way.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Topic:
     merge: Literal["joiner", "decider"] | None = None
     rank: int = 0
     append_time: bool = False
+    bytes_max: int = 1_048_588
 
     @property
     def ticks(self) -> bool:
@@ -55,7 +58,8 @@ _ALL = [
     Topic("applied", "applied", "experiment", "decision_partitions", "delete", 28 * DAY_MS,
           ("client",), ("decider", "commands", "verify"), merge="decider", rank=1),
     Topic("observations", "observation", "experiment", "decision_partitions", "delete",
-          28 * DAY_MS, ("joiner",), ("decider", "verify"), merge="decider", rank=2),
+          28 * DAY_MS, ("joiner",), ("decider", "verify"), merge="decider", rank=2,
+          bytes_max=LARGE_BYTES),
     Topic("routing", "routing", "experiment/epoch/version", "decision_partitions", "compact", -1,
           ("decider",), ("client", "commands")),
     Topic("decisions", "decision", "experiment", "decision_partitions", "delete", 400 * DAY_MS,
@@ -63,7 +67,7 @@ _ALL = [
     Topic("commands", "command", "experiment", "decision_partitions", "delete", 7 * DAY_MS,
           ("decider",), ("client", "commands")),
     Topic("snapshots", None, "role/partition/checkpoint/chunk", "all", "compact", -1,
-          ("joiner", "decider"), ("joiner", "decider")),
+          ("joiner", "decider"), ("joiner", "decider"), bytes_max=LARGE_BYTES),
     Topic("schemas", None, "schema id", "one", "compact", -1, ("joiner",), ("joiner", "verify")),
     Topic("dead-letters", "dead-letter", "topic-partition", "one", "delete", 7 * DAY_MS,
           ("joiner", "decider"), ("commands",)),

@@ -1,0 +1,321 @@
+"""Kafka clients made from settings, and bounded readers of whole topics.
+
+Everything here is confluent-kafka; the agents' own fetching is in `agents/transport/`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from tidegate.agents.settings import Settings
+from tidegate.schemas.errors import Unreachable
+from tidegate.schemas.topics import TOPICS
+
+ANSWER_SECONDS_MAX = 10.0
+SILENCE_SECONDS_MAX = 30.0
+_FETCH_RECORDS = 500
+_LOG_SECONDS = 10.0
+
+# Whoever partitions otherwise sends outcomes where their predictions are not, in silence.
+PRODUCER_FIXED: Mapping[str, Any] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "partitioner": "murmur2_random",
+    "message.max.bytes": max(topic.bytes_max for topic in TOPICS.values()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it was read; `topic` is the full name."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+class RateLimit(logging.Filter):
+    """Lets one line of a kind through in ten seconds: clients log thousands while a broker is away.
+
+    A kind is the text without its numbers; the next line that passes says how many did not.
+    """
+
+    def __init__(self, seconds: float = _LOG_SECONDS) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._last: dict[str, float] = {}
+        self._dropped: dict[str, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line passes."""
+        kind = re.sub(r"\d+", "#", record.getMessage())
+        # Names of hosts come from outside: what is remembered must stay bounded.
+        if len(self._last) > 1_000:
+            self._last.clear()
+            self._dropped.clear()
+        now = time.monotonic()
+        if now - self._last.get(kind, -self._seconds) < self._seconds:
+            self._dropped[kind] = self._dropped.get(kind, 0) + 1
+            return False
+        self._last[kind] = now
+        dropped = self._dropped.pop(kind, 0)
+        if dropped:
+            record.msg = f"{record.getMessage()} ({dropped} more like it)"
+            record.args = ()
+        return True
+
+
+_LOGGER = logging.getLogger("tidegate.kafka")
+_LOGGER.addFilter(RateLimit())
+
+
+def new_producer(settings: Settings, overrides: Mapping[str, Any] | None = None) -> Producer:
+    """A producer that loses and reorders nothing and partitions as Kafka's own does."""
+    return Producer(
+        {
+            "linger.ms": 5,
+            "compression.type": "lz4",
+            **settings.kafka,
+            **(overrides or {}),
+            **PRODUCER_FIXED,
+        },
+        logger=_LOGGER,
+    )
+
+
+def new_consumer(settings: Settings, overrides: Mapping[str, Any] | None = None) -> Consumer:
+    """A consumer for `assign()`: no group to join, nothing committed, no offset guessed."""
+    return Consumer(
+        {
+            "group.id": "tidegate-reader",
+            # The default of a second stalls a reader each time its queue is full.
+            "fetch.queue.backoff.ms": 5,
+            "fetch.wait.max.ms": 50,
+            **settings.kafka,
+            **(overrides or {}),
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+        },
+        logger=_LOGGER,
+    )
+
+
+def new_admin(settings: Settings) -> AdminClient:
+    """An administration client; keep it until its futures are in."""
+    return AdminClient(dict(settings.kafka), logger=_LOGGER)
+
+
+def require_broker(settings: Settings, seconds: float = ANSWER_SECONDS_MAX) -> None:
+    """Return when a broker answers.
+
+    Raises:
+        Unreachable: none did within `seconds`; the message says where it was looked for.
+    """
+    try:
+        new_admin(settings).list_topics(timeout=seconds)
+    except KafkaException as error:
+        raise unreachable(settings, error) from error
+
+
+def unreachable(settings: Settings, error: KafkaException) -> Unreachable:
+    """What to tell a person when no broker answers."""
+    origin = settings.origins.get("kafka", "the defaults")
+    return Unreachable(
+        f"No Kafka broker answers at {settings.bootstrap} (from {origin}): "
+        f"{error.args[0].str()}. Start one, for example with `tidegate up`, "
+        "or set kafka: bootstrap.servers in tidegate.yaml or TIDEGATE_BOOTSTRAP."
+    )
+
+
+def watermarks(
+    settings: Settings, consumer: Consumer, name: str, partitions: Sequence[int] | None = None
+) -> dict[int, tuple[int, int]]:
+    """First offset kept and offset after the last, per partition of the topic `name`.
+
+    Raises:
+        Unreachable: the broker does not tell.
+    """
+    found = {}
+    for partition in _partitions(settings, name, partitions):
+        place = TopicPartition(settings.topic(name), partition)
+        try:
+            found[partition] = consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS_MAX)
+        except KafkaException as error:
+            raise unreachable(settings, error) from error
+    return found
+
+
+def offsets_at(settings: Settings, name: str, timestamp_ms: int) -> dict[int, int]:
+    """Offset of the first record not older than `timestamp_ms`, per partition; the end if none is.
+
+    Raises:
+        Unreachable: the broker does not tell.
+    """
+    consumer = new_consumer(settings)
+    try:
+        ends = watermarks(settings, consumer, name)
+        places = [TopicPartition(settings.topic(name), each, timestamp_ms) for each in ends]
+        found = consumer.offsets_for_times(places, timeout=ANSWER_SECONDS_MAX)
+    except KafkaException as error:
+        raise unreachable(settings, error) from error
+    finally:
+        consumer.close()
+    return {
+        place.partition: place.offset if place.offset >= 0 else ends[place.partition][1]
+        for place in found
+    }
+
+
+def read_topic(
+    settings: Settings,
+    name: str,
+    partitions: Sequence[int] | None = None,
+    start: Mapping[int, int] | None = None,
+    end: Mapping[int, int] | None = None,
+) -> Iterator[Record]:
+    """All records of a topic as it is now, each partition in order.
+
+    Args:
+        name: of the topics table, without prefix.
+        partitions: which; all when None.
+        start: first offset by partition; the oldest kept where absent.
+        end: offset to stop before by partition; what is written when reading begins where absent.
+
+    Raises:
+        Unreachable: the broker was silent for 30 s before the end was reached.
+    """
+    consumer = new_consumer(settings, {"enable.partition.eof": True})
+    try:
+        bounds = {
+            partition: (
+                max(low, (start or {}).get(partition, low)),
+                min(high, (end or {}).get(partition, high)),
+            )
+            for partition, (low, high) in watermarks(settings, consumer, name, partitions).items()
+        }
+        yield from _read_between(settings, consumer, settings.topic(name), bounds)
+    finally:
+        consumer.close()
+
+
+def _read_between(
+    settings: Settings, consumer: Consumer, topic: str, bounds: Mapping[int, tuple[int, int]]
+) -> Iterator[Record]:
+    ends = {partition: end for partition, (start, end) in bounds.items() if start < end}
+    consumer.assign([TopicPartition(topic, each, bounds[each][0]) for each in ends])
+    heard = time.monotonic()
+    while ends:
+        messages = consumer.consume(_FETCH_RECORDS, 0.2)
+        if messages:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > SILENCE_SECONDS_MAX:
+            raise unreachable(settings, KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+        for message in messages:
+            partition = message.partition()
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                raise unreachable(settings, KafkaException(error))
+            if partition not in ends:
+                continue
+            if error is None and message.offset() < ends[partition]:
+                yield to_record(message)
+            # The last offsets may hold nothing (compacted): then only the end of the log says so.
+            if message.offset() >= ends[partition] - (error is None):
+                del ends[partition]
+
+
+def to_record(message: Message) -> Record:
+    """A message without error, as a record."""
+    return Record(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1],
+        _bytes(message.key()),
+        _bytes(message.value()),
+        tuple(message.headers() or ()),
+    )
+
+
+class Tail:
+    """Follows topics from now on, or from given offsets, until closed.
+
+    Args:
+        start: first offset by (name, partition); where absent, what is written from now on.
+
+    Raises:
+        Unreachable: no broker tells where the topics end.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: Sequence[str],
+        start: Mapping[tuple[str, int], int] | None = None,
+    ) -> None:
+        self._consumer = new_consumer(settings)
+        given = start or {}
+        places = []
+        try:
+            for name in names:
+                for partition, (_, high) in watermarks(settings, self._consumer, name).items():
+                    offset = given.get((name, partition), high)
+                    places.append(TopicPartition(settings.topic(name), partition, offset))
+        except Unreachable:
+            self._consumer.close()
+            raise
+        self._consumer.assign(places)
+
+    def poll(self, seconds: float) -> list[Record]:
+        """Records that came within `seconds`; returns as soon as there is one.
+
+        A broker that is away is waited for: the clients reconnect by themselves.
+        """
+        first = self._consumer.poll(seconds)
+        if first is None:
+            return []
+        messages = [first, *self._consumer.consume(_FETCH_RECORDS, 0)]
+        return [to_record(message) for message in messages if message.error() is None]
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _partitions(settings: Settings, name: str, partitions: Sequence[int] | None) -> Sequence[int]:
+    return range(settings.partition_count(TOPICS[name])) if partitions is None else partitions
+
+
+def _bytes(content: str | bytes | None) -> bytes | None:
+    return content.encode() if isinstance(content, str) else content

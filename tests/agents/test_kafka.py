@@ -1,0 +1,134 @@
+"""Clients and readers: bounded, complete, and plain about where they looked."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from tidegate.agents.kafka import (
+    RateLimit,
+    Tail,
+    new_consumer,
+    new_producer,
+    offsets_at,
+    read_topic,
+    require_broker,
+    watermarks,
+)
+from tidegate.agents.settings import Settings
+from tidegate.infra.brokers import EmbeddedBroker
+from tidegate.schemas.errors import Unreachable
+from tidegate.schemas.partitioner import partition_of
+
+
+def write(settings: Settings, name: str, count: int, partition: int = 0) -> None:
+    """Write `count` numbered records into one partition."""
+    producer = new_producer(settings)
+    for index in range(count):
+        producer.produce(
+            settings.topic(name),
+            b"%d" % index,
+            partition=partition,
+            timestamp=1_700_000_000_000 + index,
+        )
+    assert producer.flush(20) == 0
+
+
+def test_reading_ends_at_what_was_there(settings: Settings) -> None:
+    """A bounded read gives every record up to the end of each partition, in order, and stops."""
+    write(settings, "outcomes", 1_200, partition=1)
+    write(settings, "outcomes", 3, partition=2)
+    records = list(read_topic(settings, "outcomes"))
+    ones = [record for record in records if record.partition == 1]
+    assert [record.offset for record in ones] == list(range(1_200))
+    assert [record.value for record in records if record.partition == 2] == [b"0", b"1", b"2"]
+
+
+def test_reading_stays_within_bounds(settings: Settings) -> None:
+    """Start is included, end is not, and other partitions are left alone."""
+    write(settings, "outcomes", 10, partition=1)
+    write(settings, "outcomes", 10, partition=2)
+    records = read_topic(settings, "outcomes", [1], start={1: 4}, end={1: 7})
+    assert [(record.partition, record.offset) for record in records] == [(1, 4), (1, 5), (1, 6)]
+
+
+def test_watermarks_are_told_for_every_partition(settings: Settings) -> None:
+    """First and next offset of each partition, also of those where nothing was written."""
+    write(settings, "outcomes", 5, partition=3)
+    consumer = new_consumer(settings)
+    found = watermarks(settings, consumer, "outcomes")
+    consumer.close()
+    assert found == {0: (0, 0), 1: (0, 0), 2: (0, 0), 3: (0, 5)}
+
+
+@pytest.mark.kafka
+def test_offsets_are_found_by_time(kafka_settings: Settings) -> None:
+    """The first record not older than the time, or the end of the partition."""
+    write(kafka_settings, "outcomes", 5, partition=3)
+    found = offsets_at(kafka_settings, "outcomes", 1_700_000_000_003)
+    assert found == {0: 0, 1: 0, 2: 0, 3: 3}
+    assert offsets_at(kafka_settings, "outcomes", 1_800_000_000_000)[3] == 5
+
+
+def test_a_tail_sees_what_comes_later(settings: Settings) -> None:
+    """Following begins at the end, or at a given offset of a partition."""
+    write(settings, "decisions", 2)
+    write(settings, "commands", 2)
+    with Tail(settings, ["decisions", "commands"], start={("commands", 0): 1}) as tail:
+        write(settings, "decisions", 1)
+        seen: list[tuple[str, int]] = []
+        while len(seen) < 2:
+            records = tail.poll(10)
+            assert records
+            seen += [(record.topic, record.offset) for record in records]
+    expected = [(settings.topic("commands"), 1), (settings.topic("decisions"), 2)]
+    assert sorted(seen) == expected
+
+
+def test_producers_partition_as_kafka_does(settings: Settings) -> None:
+    """A key goes to the partition that Kafka's own murmur2 gives, so that topics co-partition."""
+    producer = new_producer(settings)
+    keys = [f"request-{index}" for index in range(40)]
+    for key in keys:
+        producer.produce(settings.topic("predictions"), b"", key.encode())
+    producer.flush(20)
+    found = {record.key: record.partition for record in read_topic(settings, "predictions")}
+    assert found == {key.encode(): partition_of(key.encode(), 4) for key in keys}
+
+
+def test_nobody_answering_says_where_it_looked() -> None:
+    """An unreachable broker is named with its address, the origin of it, and a remedy."""
+    settings = replace(Settings().with_bootstrap("127.0.0.1:9"), origins={"kafka": "environment"})
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9 \(from environment\).*tidegate up"):
+        require_broker(settings, seconds=1)
+
+
+def test_a_reader_outlives_a_broker_that_was_away() -> None:
+    """A tail waits while its broker is away and goes on by itself."""
+    with EmbeddedBroker() as broker:
+        settings = Settings(kafka={"bootstrap.servers": broker.bootstrap})
+        broker.create_topics({settings.topic("decisions"): 4})
+        with Tail(settings, ["decisions"]) as tail:
+            broker.kill()
+            assert tail.poll(0.5) == []
+            broker.restart()
+            write(settings, "decisions", 1)
+            records = tail.poll(20)
+    assert [record.value for record in records] == [b"0"]
+
+
+def test_a_flood_of_one_kind_of_line_is_held_back() -> None:
+    """Lines that differ in numbers only are one kind, of which one passes at a time."""
+    limit = RateLimit(seconds=3600)
+
+    def line(text: str) -> logging.LogRecord:
+        return logging.LogRecord("tidegate.kafka", logging.ERROR, "", 0, text, (), None)
+
+    assert limit.filter(line("broker 1 is away"))
+    assert not limit.filter(line("broker 2 is away"))
+    assert limit.filter(line("broker 1 is back"))
+    limit = RateLimit(seconds=0)
+    assert limit.filter(line("broker 1 is away"))
+    assert limit.filter(line("broker 1 is away"))
