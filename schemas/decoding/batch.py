@@ -1,0 +1,102 @@
+"""The frame of the three decoders: the whole run at once, then what is unusual one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from tidegate.schemas import catalogue, codec
+from tidegate.schemas.decoding.columns import Fault
+from tidegate.schemas.decoding.cursor import Cursor
+from tidegate.schemas.errors import EventError
+
+Row = tuple[Any, ...]
+
+_CACHE_MAX: Final = 16_384
+_TAIL_BYTES_MAX: Final = 4_096
+
+class BatchDecoder:
+    """Reads the values of one topic; a cache of shared tails is all it holds.
+
+    Nothing in the cache changes a result: what it answers is what decoding gave for the same
+    bytes, and it is emptied when full. So decoders may be shared, copied and thrown away.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shared: int,
+        row: Callable[[Mapping[str, Any]], Row],
+        decode: Callable[[bytes], Mapping[str, Any]] | None = None,
+    ) -> None:
+        """`row` guards a decoded record of schema `name` and gives its columns.
+
+        `shared` of them, the last ones, come from the tail bytes. `decode` reads a frame; the
+        default knows the released schemas and no registry.
+        """
+        self._row = row
+        self._decode = decode or partial(codec.decode_record, name)
+        self._head = catalogue.latest(name).head
+        self._absent: Row = (None,) * shared
+        self._tails: dict[bytes, Row] = {}
+        self._interned: dict[Any, Any] = {}
+
+    def _read(self, values: Sequence[bytes | None], start: int, stop: int) -> tuple[Any, ...]:
+        """`index`, the columns and the faults of values[start:stop].
+
+        Depends on each value alone: however a run is split, the results are the same.
+        """
+        chunk = values[start:stop]
+        columns, tails, unusual = self._read_together(chunk)
+        faults: list[Fault] = []
+        for number in unusual:
+            tail = tails[number]
+            try:
+                row = self._tails.get(tail) or self._read_one(chunk[number], tail)
+            except EventError as error:
+                faults.append((start + number, error.reason, error.detail))
+                continue
+            for column, item in zip(columns[-len(row):], row, strict=True):
+                column[number] = item
+        index = list(range(start, stop))
+        for position, _, _ in reversed(faults):
+            for column in (index, *columns):
+                del column[position - start]
+        return index, *columns, faults
+
+    def _fields(self, cursor: Cursor) -> tuple[list[Any], ...]:
+        """Columns of the fields before the tail; what stands in unsound rows is not looked at."""
+        raise NotImplementedError
+
+    def _read_together(
+        self, chunk: Sequence[bytes | None]
+    ) -> tuple[tuple[list[Any], ...], list[bytes], list[int]]:
+        """Columns, tails, and the numbers of records that are not, or not fully, read yet.
+
+        The tail is empty where the fields before it were not understood.
+        """
+        cursor = Cursor([value or b"" for value in chunk], self._head)
+        columns = self._fields(cursor)
+        tails = cursor.tails()
+        for number in cursor.unsound():
+            tails[number] = b""
+        absent = self._absent
+        known = [self._tails.get(tail, absent) for tail in tails]
+        shared = tuple([row[place] for row in known] for place in range(len(absent)))
+        unusual = [number for number, row in enumerate(known) if row is absent]
+        return (*columns, *shared), tails, unusual
+
+    def _read_one(self, value: bytes | None, tail: bytes) -> Row:
+        if value is None:
+            raise EventError("empty", "no value, and no tick or marker")
+        row = self._row(self._decode(value))
+        own, shared = row[:-len(self._absent)], row[-len(self._absent):]
+        if len(self._interned) >= _CACHE_MAX:
+            self._interned.clear()
+        shared = tuple(self._interned.setdefault(item, item) for item in shared)
+        if 0 < len(tail) <= _TAIL_BYTES_MAX:
+            if len(self._tails) >= _CACHE_MAX:
+                self._tails.clear()
+            self._tails[tail] = shared
+        return (*own, *shared)

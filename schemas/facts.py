@@ -1,0 +1,262 @@
+"""Facts: what the joiner concluded about requests, in columns.
+
+One observation record holds a batch of facts: contexts, attribute sets and names that the facts
+share, and one table per kind of fact. A table is a list of columns, little endian, packed.
+Writers pack rows (`ROW_STRUCTS`) or columns; readers get numpy arrays over the record's bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tidegate.schemas import codec, limits
+from tidegate.schemas.context import Attributes, Context
+from tidegate.schemas.errors import EventError
+
+STATUSES: Final = ("OK", "FALLBACK", "ERROR", "TIMEOUT")
+"""The `status` columns index it."""
+STREAMS: Final = ("prediction", "shadow", "outcome")
+"""The `stream` column indexes it."""
+CLASSES: Final = ("", "late", "orphan", "duplicate", "conflict", "expired")
+"""The `class` column indexes it; 0 is not used."""
+AGREE_NO, AGREE_YES, AGREE_UNKNOWN = 0, 1, 2
+NONE: Final = 4_294_967_295
+"""In a `context`, `metric` or `source` column: there is none."""
+
+_COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
+    "exposure": (
+        ("request", "u8"), ("unit", "u8"), ("context", "u4"), ("attributes", "u4"),
+        ("served_at", "i8"), ("propensity", "f8"), ("score", "f8"), ("latency", "f8"),
+        ("status", "u1"), ("weight", "f4"),
+    ),
+    "shadow": (
+        ("request", "u8"), ("context", "u4"), ("shadow_context", "u4"), ("score", "f8"),
+        ("shadow_score", "f8"), ("agree", "u1"), ("latency", "f8"), ("shadow_latency", "f8"),
+        ("status", "u1"), ("shadow_status", "u1"),
+    ),
+    "matched": (
+        ("request", "u8"), ("context", "u4"), ("metric", "u4"), ("value", "f8"),
+        ("occurred_at", "i8"), ("source", "u4"),
+    ),
+    "closed": (
+        ("request", "u8"), ("unit", "u8"), ("context", "u4"), ("attributes", "u4"),
+        ("served_at", "i8"), ("propensity", "f4"), ("score", "f4"), ("latency", "f4"),
+        ("status", "u1"), ("weight", "f4"),
+    ),
+    "closed_metric": (
+        ("row", "u4"), ("metric", "u4"), ("count", "u4"), ("first", "f8"), ("last", "f8"),
+        ("sum", "f8"), ("min", "f8"), ("max", "f8"),
+    ),
+    "closed_feature": (("row", "u4"), ("feature", "u4"), ("value", "f8")),
+    "exposure_feature": (("row", "u4"), ("feature", "u4"), ("value", "f8")),
+    "measure": (("row", "u4"), ("name", "u4"), ("value", "f8")),
+    "irregular": (
+        ("class", "u1"), ("stream", "u1"), ("request", "u8"), ("context", "u4"),
+        ("metric", "u4"), ("value", "f8"),
+    ),
+}
+_FORMATS = {"u1": "B", "u4": "I", "u8": "Q", "i8": "q", "f4": "f", "f8": "d"}
+
+COLUMNS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType(_COLUMNS)
+"""Columns of each kind of fact: (name, numpy width), in the order they are written."""
+ROWS: Final[Mapping[str, np.dtype[np.void]]] = MappingProxyType({
+    kind: np.dtype([(name, f"<{width}") for name, width in columns])
+    for kind, columns in _COLUMNS.items()
+})
+"""A row of each kind as a packed numpy record, without gaps."""
+ROW_STRUCTS: Final[Mapping[str, struct.Struct]] = MappingProxyType({
+    kind: struct.Struct("<" + "".join(_FORMATS[width] for _, width in columns))
+    for kind, columns in _COLUMNS.items()
+})
+"""The same row for `struct`: joined packed rows are what `rows_to_table` takes."""
+
+_FINITE: Final[Mapping[str, tuple[str, ...]]] = {
+    "exposure": ("propensity", "weight"),
+    "shadow": (),
+    "matched": ("value",),
+    "closed": ("propensity", "weight"),
+    "closed_metric": ("first", "last", "sum", "min", "max"),
+    "closed_feature": ("value",),
+    "exposure_feature": ("value",),
+    "measure": ("value",),
+    "irregular": (),
+}
+"""Columns in which NaN would mean nothing."""
+
+Table = Mapping[str, NDArray[Any]]
+"""Column name -> array; all of one length."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationBatch:
+    """A batch of facts of one source partition for one observations partition.
+
+    `covers` is the next offset per input topic, in rank order, at the cut. `tables` has every
+    kind; a kind without facts has columns of length 0. `attributes[0]` is the empty set.
+    """
+
+    source_partition: int
+    partition: int
+    sequence: int
+    engine: str
+    log_time_ms: int
+    covers: tuple[int, ...]
+    contexts: Sequence[Context] = ()
+    attributes: Sequence[Attributes] = ((),)
+    names: Sequence[str] = ()
+    tables: Mapping[str, Table] = field(default_factory=dict)
+
+    def count(self, kind: str) -> int:
+        """Number of facts of a kind."""
+        table = self.tables.get(kind)
+        return 0 if table is None else len(table[COLUMNS[kind][0][0]])
+
+
+def rows_to_table(kind: str, rows: bytes | bytearray) -> Table:
+    """Columns of rows that were packed with `ROW_STRUCTS[kind]` and joined."""
+    records = np.frombuffer(rows, dtype=ROWS[kind])
+    return {name: np.ascontiguousarray(records[name]) for name, _ in COLUMNS[kind]}
+
+
+def columns_to_table(kind: str, columns: Mapping[str, ArrayLike]) -> Table:
+    """Columns converted to the widths of the kind; `columns` must name exactly its columns."""
+    if set(columns) != {name for name, _ in COLUMNS[kind]}:
+        raise ValueError(f"columns of {kind!r} are {[name for name, _ in COLUMNS[kind]]}")
+    return {
+        name: np.ascontiguousarray(columns[name], dtype=f"<{width}")
+        for name, width in COLUMNS[kind]
+    }
+
+
+def empty_table(kind: str) -> Table:
+    """The table of a kind without facts."""
+    return rows_to_table(kind, b"")
+
+
+def encode_observation(batch: ObservationBatch) -> bytes:
+    """The batch as a single-object encoded `Observation`; equal batches give equal bytes."""
+    return codec.encode_record("observation", {
+        "source_partition": batch.source_partition,
+        "partition": batch.partition,
+        "sequence": batch.sequence,
+        "engine": batch.engine,
+        "log_time": batch.log_time_ms,
+        "covers": list(batch.covers),
+        "contexts": [context._asdict() for context in batch.contexts],
+        "attributes": [dict(pairs) for pairs in batch.attributes],
+        "names": list(batch.names),
+        "tables": [
+            {
+                "kind": kind,
+                "count": batch.count(kind),
+                "columns": [
+                    {"name": name, "data": batch.tables[kind][name].tobytes()}
+                    for name, _ in COLUMNS[kind]
+                ],
+            }
+            for kind in COLUMNS
+            if batch.count(kind)
+        ],
+    })
+
+
+def decode_observation(value: bytes) -> ObservationBatch:
+    """The batch in `value`: arrays are read-only views of its bytes.
+
+    Raises:
+        EventError: anything that would let a reader count wrongly: unknown or repeated kinds,
+            column lengths that do not fit the count, indexes out of range, unknown codes,
+            an engine, context or attribute set that is not sound.
+    """
+    record = codec.decode_record("observation", value)
+    contexts = tuple(Context(**item) for item in record["contexts"])
+    attributes = tuple(tuple(sorted(item.items())) for item in record["attributes"])
+    batch = ObservationBatch(
+        record["source_partition"], record["partition"], record["sequence"], record["engine"],
+        record["log_time"], tuple(record["covers"]), contexts, attributes,
+        tuple(record["names"]), _read_tables(record["tables"]),
+    )
+    _check_head(batch)
+    for kind, table in batch.tables.items():
+        _check_table(batch, kind, table)
+    return batch
+
+
+def _read_tables(found: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
+    tables: dict[str, Table] = {}
+    for item in found:
+        kind, count = item["kind"], item["count"]
+        expected = COLUMNS.get(kind)
+        if expected is None or kind in tables:
+            raise EventError("value", f"fact table {kind!r} is unknown or repeated")
+        if not 0 <= count <= limits.OBSERVATION_ROWS_MAX:
+            raise EventError("value", f"{kind}: {count} rows")
+        if [column["name"] for column in item["columns"]] != [name for name, _ in expected]:
+            raise EventError("value", f"{kind}: columns are not {[name for name, _ in expected]}")
+        table: dict[str, NDArray[Any]] = {}
+        for column, (name, width) in zip(item["columns"], expected, strict=True):
+            dtype = np.dtype(f"<{width}")
+            if len(column["data"]) != count * dtype.itemsize:
+                raise EventError("length", f"{kind}.{name}: not {count} items of {width}")
+            table[name] = np.frombuffer(column["data"], dtype=dtype)
+        tables[kind] = table
+    return {kind: tables[kind] if kind in tables else empty_table(kind) for kind in COLUMNS}
+
+
+def _check_head(batch: ObservationBatch) -> None:
+    names = [batch.engine, *batch.names]
+    for context in batch.contexts:
+        names += [text for text in context if isinstance(text, str)]
+    for text in names:
+        if not 1 <= len(text.encode()) <= limits.NAME_BYTES_MAX:
+            raise EventError("length", f"name of {len(text.encode())} bytes in an observation")
+    numbers = (batch.source_partition, batch.partition, batch.sequence, batch.log_time_ms)
+    if min(numbers) < 0 or len(batch.covers) != len(STREAMS) or min(batch.covers) < 0:
+        raise EventError("value", "negative number or wrong covers in an observation")
+    if not batch.attributes or batch.attributes[0]:
+        raise EventError("value", "attribute set 0 is not the empty set")
+
+
+def _check_table(batch: ObservationBatch, kind: str, table: Table) -> None:
+    if not batch.count(kind):
+        return
+    for name, (optional, below) in _index_limits(batch, kind).items():
+        column = table[name]
+        outside = column >= below
+        if optional:
+            outside &= column != NONE
+        if outside.any():
+            raise EventError("value", f"{kind}.{name}: {int(column[outside][0])}, below {below}")
+    if kind == "irregular" and not table["class"].all():
+        raise EventError("value", "irregular.class: 0")
+    for name in _FINITE[kind]:
+        if not np.isfinite(table[name]).all():
+            raise EventError("value", f"{kind}.{name}: not finite")
+
+
+def _index_limits(batch: ObservationBatch, kind: str) -> dict[str, tuple[bool, int]]:
+    """Column -> (may be NONE, first number that is too large)."""
+    rows = "exposure" if kind in ("exposure_feature", "measure") else "closed"
+    ends = {
+        "context": (kind == "irregular", len(batch.contexts)),
+        "shadow_context": (False, len(batch.contexts)),
+        "attributes": (False, len(batch.attributes)),
+        "metric": (kind == "irregular", len(batch.names)),
+        "source": (True, len(batch.names)),
+        "feature": (False, len(batch.names)),
+        "name": (False, len(batch.names)),
+        "row": (False, batch.count(rows)),
+        "status": (False, len(STATUSES)),
+        "shadow_status": (False, len(STATUSES)),
+        "agree": (False, AGREE_UNKNOWN + 1),
+        "class": (False, len(CLASSES)),
+        "stream": (False, len(STREAMS)),
+    }
+    return {name: ends[name] for name, _ in COLUMNS[kind] if name in ends}
