@@ -133,7 +133,9 @@ def _coverage_fault(ranges: Sequence[BucketRange]) -> str:
 
 
 def _ranges(owners: Sequence[str]) -> tuple[BucketRange, ...]:
-    return tuple(BucketRange(*run) for run in _runs(owners))
+    return tuple(
+        BucketRange(variant=name, start=start, end=end) for name, start, end in _runs(owners)
+    )
 
 
 def _runs(owners: Sequence[str]) -> Iterator[tuple[str, int, int]]:

@@ -1,0 +1,34 @@
+"""ADWIN: a window that drops its old part when the two parts' means differ.
+
+Bifet and Gavaldà: Learning from time-changing data with adaptive windowing, SDM 2007.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+
+from river import drift
+
+from tidegate.streams.detectors.detector import RiverDetector
+
+
+class Adwin(RiverDetector):
+    """River's ADWIN.
+
+    >>> detector = Adwin()
+    >>> detector.feed([0.0] * 500 + [1.0] * 100)
+    >>> detector.detections >= 1
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, delta: float = 0.002) -> None:
+        super().__init__(drift.ADWIN(delta=delta))
+
+    def _dump(self) -> str:
+        # The window lives in Rust, which gives bytes that are a function of it.
+        return b64encode(self._detector._helper.__getstate__()).decode()
+
+    def _load(self, state: str) -> None:
+        self._detector._helper.__setstate__(b64decode(state))

@@ -1,0 +1,286 @@
+"""The ledger of one generation of an experiment: every fact about it, as statistics.
+
+Only requests whose reason is SPLIT are learnt from; all are counted. A batch is taken column by
+column: nothing loops over facts but the quantiles and drift detectors, which need every value.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from river import stats
+
+from tidegate.schemas.facts import CLASSES, NONE, STATUSES, ObservationBatch
+from tidegate.streams.detectors import DETECTORS, Detector
+from tidegate.streams.estimation.columns import (
+    Cells,
+    Values,
+    cells_of,
+    closed_values,
+    exposure_values,
+)
+from tidegate.streams.estimation.moments import Moments, Sample, grouped
+from tidegate.streams.estimation.plan import Measurement, Plan
+from tidegate.streams.estimation.strata import Arm, Key, Pair, Strata, arms_of, pairs_of
+from tidegate.streams.estimation.tally import ShadowTally, Tally
+
+BEGINNING: Key = (0, 0)
+
+
+class Ledger:
+    """Statistics of one experiment and generation; `observe` takes whole batches.
+
+    Batches may hold facts of other experiments, generations and variants: those are left alone.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._measurements = {item.name: item for item in plan.measurements}
+        self.tallies: Mapping[str, Tally] = {name: Tally() for name in plan.variants}
+        self.shadows: Mapping[str, ShadowTally] = {name: ShadowTally() for name in plan.variants}
+        self._strata = Strata(plan.strata_max)
+        keys = [(item, variant) for item in plan.measurements for variant in plan.variants]
+        self._early = {
+            (item.name, name): Sample() for item, name in keys if item.source == "outcome"
+        }
+        self._quantiles: dict[tuple[str, str], Any] = {
+            (item.name, name): stats.Quantile(item.quantile)
+            for item, name in keys
+            if item.quantile is not None
+        }
+        self._above: dict[tuple[str, str, float], list[int]] = {
+            (item.name, name, bound): [0, 0] for item, name in keys for bound in item.bounds
+        }
+        self._detectors: dict[tuple[str, str, str], Detector] = {
+            (item.name, name, kind): DETECTORS[kind]()
+            for item, name in keys
+            for kind in item.drift
+        }
+
+    # -- facts
+
+    def observe(self, batch: ObservationBatch) -> None:
+        """Takes the facts of the batch that belong to this experiment and generation."""
+        owners: dict[int, str] = {}
+        learnt: dict[int, tuple[str, Key]] = {}
+        for number, context in enumerate(batch.contexts):
+            ours = (context.experiment, context.generation) == (
+                self.plan.experiment, self.plan.generation,
+            )
+            if ours and context.variant in self.tallies:
+                owners[number] = context.variant
+                if context.reason == "SPLIT":
+                    key = (context.routing_epoch, context.routing_version)
+                    learnt[number] = (context.variant, key)
+        if not owners:
+            return
+        self._count(batch, owners)
+        self._compare_shadows(batch, owners)
+        cells = cells_of(batch, learnt)
+        self._count_learnt(batch, cells)
+        for item in self.plan.measurements:
+            if item.source != "outcome":
+                self._learn(item, cells, exposure_values(batch, cells, item))
+            elif batch.count("closed"):
+                self._learn(item, cells, closed_values(batch, cells, item))
+        self._learn_early(batch, cells)
+        self._strata.settle()
+
+    def _count(self, batch: ObservationBatch, owners: Mapping[int, str]) -> None:
+        exposure, irregular = batch.tables["exposure"], batch.tables["irregular"]
+        contexts = len(batch.contexts)
+        statuses = _by_context(exposure["context"], exposure["status"], contexts, len(STATUSES))
+        known = irregular["context"] != NONE
+        classes = _by_context(
+            irregular["context"][known], irregular["class"][known], contexts, len(CLASSES)
+        )
+        closed = np.bincount(batch.tables["closed"]["context"], minlength=contexts)
+        matched = np.bincount(batch.tables["matched"]["context"], minlength=contexts)
+        for number, variant in owners.items():
+            tally, reason = self.tallies[variant], batch.contexts[number].reason
+            seen = int(statuses[number].sum())
+            tally.exposures += seen
+            tally.closed += int(closed[number])
+            tally.matched += int(matched[number])
+            if seen:
+                tally.reasons[reason] = tally.reasons.get(reason, 0) + seen
+            for code, status in enumerate(STATUSES):
+                tally.statuses[status] += int(statuses[number, code])
+            for code, name in enumerate(CLASSES[1:], start=1):
+                tally.irregular[name] += int(classes[number, code])
+
+    def _count_learnt(self, batch: ObservationBatch, cells: Cells) -> None:
+        table = batch.tables["exposure"]
+        rows = cells.of_context[table["context"]]
+        kept = rows >= 0
+        counts = np.bincount(rows[kept], minlength=len(cells.names))
+        inverse = np.bincount(rows[kept], 1.0 / table["propensity"][kept], len(cells.names))
+        for number, (variant, key) in enumerate(cells.names):
+            count = int(counts[number])
+            if count:
+                exposures = self._strata.at(key).exposures
+                exposures[variant] = exposures.get(variant, 0) + count
+                self.tallies[variant].learnt += count
+                self.tallies[variant].inverse_propensity += float(inverse[number])
+
+    def _compare_shadows(self, batch: ObservationBatch, owners: Mapping[int, str]) -> None:
+        table = batch.tables["shadow"]
+        if not len(table["agree"]):
+            return
+        contexts = len(batch.contexts)
+        agreements = _by_context(table["shadow_context"], table["agree"], contexts, 3)
+        failed = np.bincount(table["shadow_context"], table["shadow_status"] != 0, contexts)
+        for number, variant in owners.items():
+            tally = self.shadows[variant]
+            disagree, agree, unknown = agreements[number].tolist()
+            tally.pairs += disagree + agree + unknown
+            tally.disagree += disagree
+            tally.agree += agree
+            tally.failures += int(failed[number])
+
+    def _learn(self, item: Measurement, cells: Cells, found: Values) -> None:
+        if not len(found.values):
+            return
+        for cell, *batch_moments in grouped(
+            found.cells, len(cells.names), found.values, found.weights
+        ):
+            variant, key = cells.names[cell]
+            self._strata.at(key).sample(item.name, variant).merge(*batch_moments)
+        if item.quantile is None and not item.bounds and not item.drift:
+            return
+        owner = np.array([self.plan.variants.index(name) for name, _ in cells.names])[found.cells]
+        for number, variant in enumerate(self.plan.variants):
+            values = found.values[owner == number]
+            if len(values):
+                self._follow(item, variant, values)
+
+    def _follow(self, item: Measurement, variant: str, values: Any) -> None:
+        """Feeds what needs every value, in the order of the facts."""
+        if item.quantile is not None:
+            update = self._quantiles[item.name, variant].update
+            for value in values.tolist():
+                update(value)
+        for bound in item.bounds:
+            counts = self._above[item.name, variant, bound]
+            counts[0] += len(values)
+            counts[1] += int((values > bound).sum())
+        if item.drift and item.low is not None and item.high is not None:
+            scaled = ((values - item.low) / (item.high - item.low)).tolist()
+            for kind in item.drift:
+                self._detectors[item.name, variant, kind].feed(scaled)
+
+    def _learn_early(self, batch: ObservationBatch, cells: Cells) -> None:
+        table = batch.tables["matched"]
+        rows = cells.of_context[table["context"]]
+        for item in self.plan.measurements:
+            if item.source != "outcome" or item.name not in batch.names:
+                continue
+            chosen = (rows >= 0) & (table["metric"] == batch.names.index(item.name))
+            for cell, *batch_moments in grouped(
+                rows[chosen], len(cells.names), table["value"][chosen], None
+            ):
+                self._early[item.name, cells.names[cell][0]].merge(*batch_moments)
+
+    # -- statistics
+
+    def pairs(
+        self, measurement: str, control: str, candidate: str, since: Key = BEGINNING
+    ) -> tuple[Pair, ...]:
+        """Control and candidate side by side, by routing version from `since` on."""
+        return pairs_of(self._strata.since(since), measurement, control, candidate)
+
+    def arms(
+        self, measurement: str, variants: Sequence[str], since: Key = BEGINNING
+    ) -> tuple[Arm, ...]:
+        """Means of several variants, comparable although weights moved; n is 0 without data."""
+        binary = self._measurements[measurement].binary
+        return arms_of(self._strata.since(since), measurement, variants, binary)
+
+    def moments(self, measurement: str, variant: str, since: Key = BEGINNING) -> Moments:
+        """Moments of one variant alone, over all routing versions from `since` on."""
+        whole = Sample()
+        for stratum in self._strata.since(since):
+            sample = stratum.samples.get((measurement, variant))
+            if sample is not None:
+                whole.absorb(sample)
+        return whole.moments()
+
+    def learnt(self, variant: str, since: Key = BEGINNING) -> int:
+        """Exposures of a variant that are learnt from, from `since` on."""
+        return sum(item.exposures.get(variant, 0) for item in self._strata.since(since))
+
+    def early(self, measurement: str, variant: str) -> Moments:
+        """Moments of outcomes as they came, before their requests closed."""
+        return self._early[measurement, variant].moments()
+
+    def quantile(self, measurement: str, variant: str) -> float | None:
+        """The running quantile (P-square: Jain and Chlamtac 1985), None without values."""
+        value = self._quantiles[measurement, variant].get()
+        return None if value is None else float(value)
+
+    def above(self, measurement: str, variant: str, bound: float) -> tuple[int, int]:
+        """Number of values, and of those above `bound`."""
+        number, above = self._above[measurement, variant, bound]
+        return number, above
+
+    def drifts(self) -> Iterator[tuple[str, str, str, Detector]]:
+        """(measurement, variant, algorithm, detector) of all detectors."""
+        for (measurement, variant, kind), detector in self._detectors.items():
+            yield measurement, variant, kind, detector
+
+    # -- state
+
+    def to_state(self) -> dict[str, Any]:
+        """JSON values; equal ledgers give equal ones. The plan is not part of it."""
+        return {
+            "tallies": {name: item.to_state() for name, item in self.tallies.items()},
+            "shadows": {name: item.to_state() for name, item in self.shadows.items()},
+            "strata": self._strata.to_state(),
+            "early": [[*key, item.to_state()] for key, item in self._early.items()],
+            "quantiles": [[*key, _dump_quantile(item)] for key, item in self._quantiles.items()],
+            "above": [[*key, *counts] for key, counts in self._above.items()],
+            "detectors": [[*key, item.to_state()] for key, item in self._detectors.items()],
+        }
+
+    @classmethod
+    def from_state(cls, plan: Plan, state: Mapping[str, Any]) -> Ledger:
+        """The ledger that `to_state` told of, under the same plan."""
+        ledger = cls(plan)
+        ledger.tallies = {
+            name: Tally.from_state(item) for name, item in sorted(state["tallies"].items())
+        }
+        ledger.shadows = {
+            name: ShadowTally.from_state(item) for name, item in sorted(state["shadows"].items())
+        }
+        ledger._strata.from_state(state["strata"])
+        for measurement, variant, item in state["early"]:
+            ledger._early[measurement, variant] = Sample.from_state(item)
+        for measurement, variant, item in state["quantiles"]:
+            _load_quantile(ledger._quantiles[measurement, variant], item)
+        for measurement, variant, bound, number, above in state["above"]:
+            ledger._above[measurement, variant, bound] = [number, above]
+        for measurement, variant, kind, item in state["detectors"]:
+            ledger._detectors[measurement, variant, kind].from_state(item)
+        return ledger
+
+
+def _by_context(contexts: Any, codes: Any, number: int, width: int) -> Any:
+    """Counts by context and code, shape (number, width)."""
+    flat = contexts.astype(np.int64) * width + codes
+    return np.bincount(flat, minlength=number * width).reshape(number, width)
+
+
+def _dump_quantile(quantile: Any) -> str:
+    # P-square lives in River's Rust part, which gives bytes that are a function of its state.
+    if quantile.get() is None:
+        return ""
+    return b64encode(quantile._quantile.__getstate__()).decode()
+
+
+def _load_quantile(quantile: Any, state: str) -> None:
+    if state:
+        quantile._quantile.__setstate__(b64decode(state))
+        quantile._is_updated = True

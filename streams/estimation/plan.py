@@ -1,0 +1,95 @@
+"""What is measured of an experiment: derived from its spec, and all the ledger needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from tidegate.schemas.manifest.spec import ExperimentSpec, Metric
+
+Source = Literal["outcome", "status", "latency_ms", "score", "measure"]
+Goal = Literal["increase", "decrease"]
+
+STRATA_MAX: Final = 64
+DRIFT: Final = ("adwin",)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One metric as the ledger reads it.
+
+    `source` says where values come from: closed outcomes, or a column of exposures. `measure` is
+    the measure's name. Outcome values are the request's `aggregate` of what came, or `default`
+    when nothing came; without default such requests are left out. Values are clipped to
+    `low..high`, so one source cannot move a mean without limit. `quantile` is None for means.
+    `bounds` are values above which requests are counted. `drift` names the detectors fed, on
+    values scaled to 0..1; they need `low` and `high`.
+    """
+
+    name: str
+    source: Source
+    goal: Goal
+    binary: bool = False
+    aggregate: str = "last"
+    default: float | None = None
+    low: float | None = None
+    high: float | None = None
+    measure: str = ""
+    quantile: float | None = None
+    bounds: tuple[float, ...] = ()
+    drift: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is measured of one generation of an experiment."""
+
+    experiment: str
+    generation: int
+    variants: tuple[str, ...]
+    measurements: tuple[Measurement, ...]
+    strata_max: int = STRATA_MAX
+
+
+def plan_of(experiment: str, generation: int, spec: ExperimentSpec) -> Plan:
+    """The plan of a spec: every metric, with the bounds its guardrails ask about."""
+    bounds: dict[str, set[float]] = {}
+    for guardrail in spec.guardrails:
+        for limit in (guardrail.max, guardrail.min):
+            if limit is not None:
+                bounds.setdefault(guardrail.metric, set()).add(limit.value)
+    return Plan(
+        experiment,
+        generation,
+        tuple(sorted(spec.variants)),
+        tuple(
+            _measurement(name, metric, tuple(sorted(bounds.get(name, ()))))
+            for name, metric in sorted(spec.metrics.items())
+        ),
+    )
+
+
+def _measurement(name: str, metric: Metric, bounds: tuple[float, ...]) -> Measurement:
+    source, _, measure = (metric.field or "outcome").partition(".")
+    sources: dict[str, Source] = {
+        "outcome": "outcome", "status": "status", "latency_ms": "latency_ms", "score": "score",
+        "measures": "measure",
+    }
+    binary = metric.type in ("binary", "rate")
+    low, high = (0.0, 1.0) if binary else metric.range or (None, None)
+    scaled = low is not None and high is not None and high > low
+    return Measurement(
+        name=name,
+        source=sources[source],
+        goal=metric.goal,
+        binary=binary,
+        aggregate=metric.aggregate or "last",
+        default=metric.default,
+        low=low,
+        high=high,
+        measure=measure,
+        quantile=metric.quantile if metric.type == "quantile" else None,
+        bounds=bounds if metric.type == "quantile" else (),
+        drift=DRIFT if scaled else (),
+    )
