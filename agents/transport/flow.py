@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tidegate.agents.failstop import FailStop, fail_stop
 from tidegate.streams.merge import Fetched
 
 TopicPartition = tuple[str, int]
@@ -40,7 +41,8 @@ class Flow(Protocol):
     async def assign(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Own exactly `partitions` from now on; returns the next offset to read of each.
 
-        Loads state for what is new, keeps what was there before, drops the rest.
+        Loads state for what is new, keeps what was there before, drops the rest. It may be
+        cancelled while it waits, when the group changes again, and is then called anew.
         """
 
     def feed(self, topic: str, partition: int, fetched: Fetched) -> None:
@@ -55,9 +57,11 @@ class Batching:
     """What a Faust app carries for its transport: the batched topics, their flow, the clients.
 
     `topics` are full names in rank order; `kafka` are client settings with dotted keys, handed
-    on verbatim. Topics of the app that are not named here keep Faust's one message per record.
+    on verbatim; `fail` ends the process when the transport cannot go on. Topics of the app that
+    are not named here keep Faust's one message per record.
     """
 
     topics: tuple[str, ...]
     flow: Flow
     kafka: Mapping[str, str] = field(default_factory=dict)
+    fail: FailStop = fail_stop

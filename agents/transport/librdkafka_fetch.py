@@ -1,0 +1,146 @@
+"""librdkafka fetches, outside the interpreter lock; aiokafka keeps group, assignor and commits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException
+from faust.transport.drivers.aiokafka import Transport
+from faust.types import TP
+
+from tidegate.agents.transport.clients import fetcher_settings
+from tidegate.agents.transport.consumer import BatchConsumer
+from tidegate.agents.transport.fetched import Batch, from_librdkafka
+
+_log = logging.getLogger(__name__)
+
+# A multiple of this does not pay: fewer records stay in the processor's cache.
+_CONSUME_RECORDS = 500
+_NOTHING_SECONDS = 0.001
+# librdkafka goes on trying by itself.
+_PASSING = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+    }
+)
+
+
+class HybridConsumer(BatchConsumer):
+    """Batches of what librdkafka fetched ahead.
+
+    librdkafka reads by `assign()`: it has a group id because it must, and never joins.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._client: Any = None
+        self._paused: set[TP] = set()
+
+    async def on_stop(self) -> None:
+        """Close the second client too."""
+        await super().on_stop()
+        if self._client is not None:
+            client, self._client = self._client, None
+            await asyncio.get_running_loop().run_in_executor(None, client.close)
+
+    async def _read_from(self, offsets: Mapping[TP, int]) -> None:
+        await self._thread.read_from(offsets, fetching=False)
+        if self._client is None:
+            self._client = confluent_kafka.Consumer(
+                {**fetcher_settings(self.batching.kafka, self.app.conf.id), "error_cb": _note},
+                logger=_log,
+            )
+        if self._paused:
+            # librdkafka keeps an application's pause across assign(): a partition that stays
+            # here would stand still for ever.
+            self._client.resume([_partition(tp) for tp in self._paused])
+            self._paused.clear()
+        self._client.assign([_partition(tp, offset) for tp, offset in offsets.items()])
+
+    async def _fetch(self, active: set[TP]) -> tuple[list[tuple[TP, Batch]], Mapping[TP, Any]]:
+        others = {tp for tp in active if not self._is_batched(tp)}
+        records = await self._getmany(others, 0.0) if others else {}
+        if self._client is None or self._seek_due:
+            return [], records
+        # From here on nothing waits: what is consumed is delivered or read again after a seek.
+        self._steer(active)
+        messages = self._client.consume(_CONSUME_RECORDS, 0) if self._wanted(active) else []
+        if not messages:
+            await asyncio.sleep(_NOTHING_SECONDS)
+            return [], records
+        grouped = _group(messages)
+        return [(tp, from_librdkafka(of_one)) for tp, of_one in grouped.items()], records
+
+    def _steer(self, active: set[TP]) -> None:
+        """Pause what has enough, resume what runs low."""
+        flow = self.batching.flow
+        pause: list[TP] = []
+        resume: list[TP] = []
+        for tp in active:
+            deliveries = self._deliveries.get(tp)
+            if deliveries is None:
+                continue
+            held = flow.buffered(tp.topic, tp.partition) + deliveries.in_flight
+            if tp in self._paused:
+                if held <= flow.low_water:
+                    resume.append(tp)
+            elif held >= flow.high_water:
+                pause.append(tp)
+        if pause:
+            self._client.pause([_partition(tp) for tp in pause])
+            self._paused.update(pause)
+            self.counters.pauses += len(pause)
+        if resume:
+            self._client.resume([_partition(tp) for tp in resume])
+            self._paused.difference_update(resume)
+
+    def _end_offset(self, tp: TP) -> int | None:
+        if self._client is None:
+            return None
+        _, end = self._client.get_watermark_offsets(_partition(tp), cached=True)
+        return end if end >= 0 else None
+
+
+def _partition(tp: TP, offset: int = confluent_kafka.OFFSET_INVALID) -> Any:
+    return confluent_kafka.TopicPartition(tp.topic, tp.partition, offset)
+
+
+def _note(error: KafkaError) -> None:
+    _log.warning("librdkafka reported %s", error)
+
+
+def _group(messages: Iterable[Any]) -> dict[TP, list[Any]]:
+    """Messages by topic-partition, in order.
+
+    Raises:
+        KafkaException: librdkafka reported something it does not get over by itself.
+    """
+    groups: dict[TP, list[Any]] = {}
+    current: list[Any] = []
+    place = None
+    for message in messages:
+        error = message.error()
+        if error is not None:
+            if error.code() not in _PASSING:
+                raise KafkaException(error)
+            _note(error)
+            continue
+        if place != (place := (message.topic(), message.partition())):
+            current = groups.setdefault(TP(*place), [])
+        current.append(message)
+    return groups
+
+
+class HybridTransport(Transport):
+    """Faust transport `tidegate://`."""
+
+    Consumer = HybridConsumer
