@@ -1,7 +1,7 @@
 """Topics on a cluster: what the topics table wants, what is there, and what mends the difference.
 
-A cluster without a controller (the embedded broker) keeps no topic settings and creates no
-topics by request: there only presence and partition counts are looked at, and `create` makes them.
+The embedded broker keeps no topic settings and creates no topics by request: there only presence
+and partition counts are looked at, and `create` makes them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from tidegate.schemas.errors import DefinitionError, Unreachable
 from tidegate.schemas.topics import TOPICS, Topic, partition_count
 
 if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 _APPLY = "run `tidegate topics apply`"
 _SECONDS_MAX = 30.0
+# How librdkafka's mock cluster calls itself.
+_MOCK_CLUSTER = "mockCluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,9 @@ def wanted_topics(
     ]
 
 
-def find_topics(admin: AdminClient, wanted: Iterable[WantedTopic]) -> dict[str, FoundTopic]:
+def find_topics(
+    admin: AdminClient, wanted: Iterable[WantedTopic], seconds: float = _SECONDS_MAX
+) -> dict[str, FoundTopic]:
     """Those of the wanted topics that exist, by full name.
 
     Raises:
@@ -92,13 +96,13 @@ def find_topics(admin: AdminClient, wanted: Iterable[WantedTopic]) -> dict[str, 
     from confluent_kafka import KafkaException
 
     try:
-        metadata = admin.list_topics(timeout=_SECONDS_MAX)
+        metadata = admin.list_topics(timeout=seconds)
         present = {
             each.name: len(metadata.topics[each.name].partitions)
             for each in wanted
             if each.name in metadata.topics
         }
-        told = _described(admin, list(present)) if metadata.controller_id >= 0 else {}
+        told = {} if _is_embedded(metadata) else _described(admin, list(present))
     except KafkaException as error:
         raise Unreachable(f"the topics cannot be listed: {error.args[0].str()}") from error
     return {name: FoundTopic(count, told.get(name)) for name, count in present.items()}
@@ -157,6 +161,10 @@ def apply(
     faults = [*_create(admin, fresh), *_change(admin, changed)]
     if faults:
         raise DefinitionError("the topics could not be applied", tuple(faults))
+
+
+def _is_embedded(metadata: ClusterMetadata) -> bool:
+    return (metadata.cluster_id or "").startswith(_MOCK_CLUSTER)
 
 
 def _settings(topic: Topic, replication: int) -> dict[str, str]:

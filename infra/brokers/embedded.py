@@ -42,6 +42,11 @@ class EmbeddedBroker(Broker):
         )
         self.bootstrap = self._answer()["bootstrap"]
 
+    @property
+    def pid(self) -> int:
+        """Number of the cluster's process."""
+        return self._process.pid
+
     def create_topics(self, partitions: Mapping[str, int]) -> None:
         """Create topics by number of partitions; those that exist are left alone."""
         self._ask("create", topics=dict(partitions))
