@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 from fastavro import schemaless_reader, schemaless_writer
 
@@ -21,6 +21,8 @@ from tidegate.schemas.events import EVENTS, Event
 
 Bindings = Mapping[int, bytes]
 """Confluent schema id -> fingerprint (CRC-64-AVRO, 8 bytes, little endian) of its schema."""
+
+EventKind = TypeVar("EventKind", bound=Event)
 
 NO_BINDINGS: Bindings = {}
 
@@ -41,7 +43,10 @@ def encode(event: Event, schema_id: int | None = None) -> bytes:
     """
     values = event.to_dict()
     data = encode_record(event.NAME, values, schema_id)
-    check(event.NAME, values)
+    try:
+        check(event.NAME, values)
+    except (TypeError, ValueError) as error:  # fastavro writes "1" where a double is due
+        raise EventError("schema", f"{event.NAME}: {error!r:.200}") from error
     return data
 
 
@@ -52,9 +57,16 @@ def decode(name: str, value: bytes | None, bindings: Bindings = NO_BINDINGS) -> 
         EventError: the record is a dead letter; `reason` says why.
         UnknownSchemaId: it may be sound, but its schema id is not bound.
     """
-    values = decode_record(name, value, bindings)
-    check(name, values)
-    return EVENTS[name].from_dict(values)
+    return decode_as(EVENTS[name], value, bindings)
+
+
+def decode_as(
+    kind: type[EventKind], value: bytes | None, bindings: Bindings = NO_BINDINGS
+) -> EventKind:
+    """`decode` for callers that name the event's class; raises what it raises."""
+    values = decode_record(kind.NAME, value, bindings)
+    check(kind.NAME, values)
+    return kind.from_dict(values)
 
 
 def encode_record(name: str, values: Mapping[str, Any], schema_id: int | None = None) -> bytes:
@@ -96,7 +108,7 @@ def decode_record(
     try:
         found: Any = schemaless_reader(BytesIO(value[start:]), writer.parsed, resolved)
     except (ValueError, EOFError, IndexError, KeyError, TypeError) as error:
-        # A walk leaves little: text that is not UTF-8, or a key that a map holds twice.
+        # A walk leaves little: text that is not UTF-8.
         raise EventError("value", f"{error!r:.200}") from error
     values: dict[str, Any] = found
     return values

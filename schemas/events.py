@@ -6,7 +6,7 @@ by convention (maps are not copied) and compares by value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from operator import attrgetter
@@ -25,7 +25,8 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain maps and lists, in schema order."""
-        names, take = _fields_of(type(self))
+        kind: Hashable = type(self)
+        names, take = _fields_of(kind)
         values = dict(zip(names, take(self), strict=True))
         for name in self.PARTS:
             if values[name] is not None:
