@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 from tidegate.schemas import catalogue, codec
@@ -28,16 +27,17 @@ class BatchDecoder:
         name: str,
         shared: int,
         row: Callable[[Mapping[str, Any]], Row],
-        decode: Callable[[bytes], Mapping[str, Any]] | None = None,
+        bindings: codec.Bindings,
     ) -> None:
         """`row` guards a decoded record of schema `name` and gives its columns.
 
-        `shared` of them, the last ones, come from the tail bytes. `decode` reads a frame; the
-        default knows the released schemas and no registry.
+        `shared` of them, the last ones, come from the tail bytes. `bindings` may grow, but what
+        a schema id is bound to must not change.
         """
+        self._name = name
         self._row = row
-        self._decode = decode or partial(codec.decode_record, name)
-        self._head = catalogue.latest(name).head
+        self._bindings = bindings
+        self._newest = catalogue.latest(name)
         self._absent: Row = (None,) * shared
         self._tails: dict[bytes, Row] = {}
         self._interned: dict[Any, Any] = {}
@@ -46,6 +46,9 @@ class BatchDecoder:
         """`index`, the columns and the faults of values[start:stop].
 
         Depends on each value alone: however a run is split, the results are the same.
+
+        Raises:
+            UnknownSchemaId: a record's Confluent schema id is not bound; nothing is decoded.
         """
         chunk = values[start:stop]
         columns, tails, unusual = self._read_together(chunk)
@@ -76,21 +79,26 @@ class BatchDecoder:
 
         The tail is empty where the fields before it were not understood.
         """
-        cursor = Cursor([value or b"" for value in chunk], self._head)
+        cursor = Cursor([value or b"" for value in chunk], self._head(chunk))
         columns = self._fields(cursor)
         tails = cursor.tails()
-        for number in cursor.unsound():
-            tails[number] = b""
         absent = self._absent
         known = [self._tails.get(tail, absent) for tail in tails]
         shared = tuple([row[place] for row in known] for place in range(len(absent)))
         unusual = [number for number, row in enumerate(known) if row is absent]
         return (*columns, *shared), tails, unusual
 
+    def _head(self, chunk: Sequence[bytes | None]) -> bytes:
+        """What values written with the newest schema begin with, in the framing of the first."""
+        first = next((value for value in chunk if value), b"")
+        for schema_id, fingerprint in self._bindings.items():
+            head = codec.confluent_head(schema_id)
+            if fingerprint == self._newest.fingerprint and first.startswith(head):
+                return head
+        return self._newest.head
+
     def _read_one(self, value: bytes | None, tail: bytes) -> Row:
-        if value is None:
-            raise EventError("empty", "no value, and no tick or marker")
-        row = self._row(self._decode(value))
+        row = self._row(codec.decode_record(self._name, value, self._bindings))
         own, shared = row[:-len(self._absent)], row[-len(self._absent):]
         if len(self._interned) >= _CACHE_MAX:
             self._interned.clear()

@@ -43,9 +43,8 @@ class Cursor:
         self._ends: Longs = np.cumsum(sizes)
         self._at: Longs = self._ends - sizes
         self.sound = sizes <= limits.RECORD_BYTES_MAX
-        first, last = (int.from_bytes(part, "little") for part in (head[:8], head[2:]))
-        self.sound &= self._words[self._at] == np.uint64(first)
-        self.sound &= self._words[self._at + 2] == np.uint64(last)
+        heads = self._windows(len(head))[self._at]
+        self.sound &= heads == np.void(head)
         self._at += len(head)
 
     def long(self) -> Longs:
@@ -80,7 +79,7 @@ class Cursor:
         """The next field, an id or name of 1 to 255 bytes of UTF-8."""
         starts, sizes = self._span()
         self.sound &= sizes > 0
-        return self._texts(starts, sizes)
+        return self._texts(starts, sizes, np.arange(len(sizes)))
 
     def optional_double(self, low: float, high: float) -> NDArray[np.float64]:
         """The next field, null or a double within [low, high]; NaN where it is null."""
@@ -96,10 +95,12 @@ class Cursor:
         if not present.any():
             return [None] * len(present)
         starts, sizes = self._span(present)
-        texts = self._texts(starts, sizes)
-        return [
-            text if given else None for text, given in zip(texts, present.tolist(), strict=True)
-        ]
+        rows = np.flatnonzero(present)
+        texts = self._texts(starts[rows], sizes[rows], rows)
+        found: list[bytes | None] = [None] * len(present)
+        for row, text in zip(rows.tolist(), texts, strict=True):
+            found[row] = text
+        return found
 
     def optional_doubles(
         self, layouts: list[MapLayout], names_max: int
@@ -129,15 +130,9 @@ class Cursor:
         return found
 
     def tails(self) -> list[bytes]:
-        """What is left of each record; a record of which nothing is left is not sound."""
+        """What is left of each record: nothing for those that are not sound."""
         self.sound &= self._at < self._ends
-        data = self.data
-        spans = zip(self._at.tolist(), self._ends.tolist(), strict=True)
-        return [data[start:end] for start, end in spans]
-
-    def unsound(self) -> list[int]:
-        """Numbers of the records that must be read one by one, ascending."""
-        return np.flatnonzero(~self.sound).tolist()
+        return self._cut(self._at, np.where(self.sound, self._ends - self._at, 0))
 
     def _match(
         self,
@@ -151,11 +146,9 @@ class Cursor:
         starts = self._at[rows]
         inside = starts + layout.size <= self._ends[rows]
         starts = np.where(inside, starts, 0)
-        windows: NDArray[np.void] = np.ndarray(
-            len(self.data) - layout.size + 1, f"V{layout.size}", self.data, strides=(1,)
-        )
+        windows = self._windows(layout.size)
         blocks = windows[starts].view(np.uint8).reshape(len(rows), layout.size)
-        same = inside & ~((blocks ^ layout.pattern) & layout.mask).any(axis=1)
+        same: NDArray[np.bool_] = inside & ~((blocks ^ layout.pattern) & layout.mask).any(axis=1)
         if same.any():
             matched, values = rows[same], layout.values(blocks[same])
             self.sound[matched] &= (np.abs(values) <= limits.VALUE_MAX).all(axis=1)
@@ -169,7 +162,7 @@ class Cursor:
     def _present(self) -> NDArray[np.bool_]:
         """Reads the branch of a union [null, X]: whether it is X."""
         branches = self._octets[self._at]
-        present = branches == 2
+        present: NDArray[np.bool_] = branches == 2
         self.sound &= present | (branches == 0)
         self._at += 1
         return present
@@ -196,15 +189,29 @@ class Cursor:
         self._at = starts + sizes
         return starts, sizes
 
-    def _texts(self, starts: Longs, sizes: Longs) -> list[bytes]:
-        data = self.data
-        spans = zip(starts.tolist(), (starts + sizes).tolist(), strict=True)
-        texts = [data[start:end] for start, end in spans]
+    def _texts(self, starts: Longs, sizes: Longs, rows: Longs) -> list[bytes]:
+        texts = self._cut(starts, sizes)
         if not b"".join(texts).isascii():
-            for row, text in enumerate(texts):
+            for row, text in zip(rows.tolist(), texts, strict=True):
                 if not _is_utf8(text):
                     self.sound[row] = False
         return texts
+
+    def _cut(self, starts: Longs, sizes: Longs) -> list[bytes]:
+        """data[start:start + size] of each; all at once when the sizes are equal."""
+        texts: list[bytes]
+        size = int(sizes[0]) if len(sizes) else 0
+        if size and (sizes == size).all():
+            texts = self._windows(size)[starts].tolist()
+        else:
+            data = self.data
+            spans = zip(starts.tolist(), (starts + sizes).tolist(), strict=True)
+            texts = [data[start:end] for start, end in spans]
+        return texts
+
+    def _windows(self, size: int) -> NDArray[np.void]:
+        """All pieces of `size` bytes of the data, by where they start."""
+        return np.ndarray(len(self.data) - size + 1, f"V{size}", self.data, strides=(1,))
 
 
 def first_words(digests: Sequence[bytes]) -> list[int]:

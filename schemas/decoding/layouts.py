@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.schemas import limits
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapLayout:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from tidegate.schemas import limits
+from tidegate.schemas import codec, limits
 from tidegate.schemas.decoding.batch import BatchDecoder
 from tidegate.schemas.decoding.columns import OutcomeColumns
 from tidegate.schemas.decoding.cursor import Cursor, first_words
@@ -16,8 +16,8 @@ from tidegate.schemas.decoding.hashes import digests
 class OutcomeDecoder(BatchDecoder):
     """Reads `Outcome`; the tail begins with `metric`."""
 
-    def __init__(self, decode: Callable[[bytes], Mapping[str, Any]] | None = None) -> None:
-        super().__init__("outcome", 1, outcome_row, decode)
+    def __init__(self, bindings: codec.Bindings = codec.NO_BINDINGS) -> None:
+        super().__init__("outcome", 1, outcome_row, bindings)
 
     def decode(self, values: Sequence[bytes | None], start: int, stop: int) -> OutcomeColumns:
         """Columns and faults of values[start:stop]."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from tidegate.schemas import limits
+from tidegate.schemas import codec, limits
 from tidegate.schemas.decoding.batch import BatchDecoder
 from tidegate.schemas.decoding.columns import PredictionColumns
 from tidegate.schemas.decoding.cursor import Cursor, first_words
@@ -17,8 +17,8 @@ from tidegate.schemas.decoding.layouts import MapLayout
 class PredictionDecoder(BatchDecoder):
     """Reads `Prediction`; the tail begins with `attributes`, so it also names the attribute set."""
 
-    def __init__(self, decode: Callable[[bytes], Mapping[str, Any]] | None = None) -> None:
-        super().__init__("prediction", 2, prediction_row, decode)
+    def __init__(self, bindings: codec.Bindings = codec.NO_BINDINGS) -> None:
+        super().__init__("prediction", 2, prediction_row, bindings)
         self._labels = LabelCodes()
         self._features: list[MapLayout] = []
         self._measures: list[MapLayout] = []

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from tidegate.schemas import limits
+from tidegate.schemas import codec, limits
 from tidegate.schemas.decoding.batch import BatchDecoder
 from tidegate.schemas.decoding.columns import ShadowColumns
 from tidegate.schemas.decoding.cursor import Cursor
@@ -17,8 +17,8 @@ from tidegate.schemas.decoding.layouts import MapLayout
 class ShadowDecoder(BatchDecoder):
     """Reads `ShadowPrediction`; the tail begins with `slate`, which is rarely there."""
 
-    def __init__(self, decode: Callable[[bytes], Mapping[str, Any]] | None = None) -> None:
-        super().__init__("shadow-prediction", 1, shadow_row, decode)
+    def __init__(self, bindings: codec.Bindings = codec.NO_BINDINGS) -> None:
+        super().__init__("shadow-prediction", 1, shadow_row, bindings)
         self._labels = LabelCodes()
         self._measures: list[MapLayout] = []
 
