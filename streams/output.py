@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A record to be written. `topic` is the name in `schemas.topics.TOPICS`, without prefix."""
+    """A record to be written. `topic` is the name in `schemas.topics.TOPICS`, without prefix.
+
+    Without a value it is a tombstone, for a compacted topic.
+    """
 
     topic: str
     partition: int
     key: bytes
-    value: bytes
+    value: bytes | None
 
 
 Emit = Callable[[Output], None]
