@@ -41,6 +41,7 @@ class Settings:
     fetcher: str = "librdkafka"
     checkpoint_records: int = 300_000
     checkpoint_seconds: float = 30.0
+    buffered_records: int = 4_000
     session_timeout_seconds: float = 10.0
     instance_id: str = ""
     # -- part of the engine
@@ -151,7 +152,9 @@ def _merge(
 def _convert(name: str, raw: Any) -> Any:
     if name in _TEXT_MAPS:
         if not isinstance(raw, Mapping):
-            raise ValueError("must be a map of client settings, such as bootstrap.servers: HOST:PORT")
+            raise ValueError(
+                "must be a map of client settings, such as bootstrap.servers: HOST:PORT"
+            )
         return {str(key): str(value) for key, value in raw.items()}
     kind = str(_FIELDS[name].type)
     if kind == "int":
