@@ -6,7 +6,6 @@ Everything here is confluent-kafka; the agents' own fetching is in `agents/trans
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
+from tidegate.agents.log_rate import RateLimit
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import Unreachable
 from tidegate.schemas.topics import TOPICS
@@ -30,7 +30,6 @@ from tidegate.schemas.topics import TOPICS
 ANSWER_SECONDS_MAX = 10.0
 SILENCE_SECONDS_MAX = 30.0
 _FETCH_RECORDS = 500
-_LOG_SECONDS = 10.0
 
 # Whoever partitions otherwise sends outcomes where their predictions are not, in silence.
 PRODUCER_FIXED: Mapping[str, Any] = {
@@ -52,37 +51,6 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
-
-
-class RateLimit(logging.Filter):
-    """Lets one line of a kind through in ten seconds: clients log thousands while a broker is away.
-
-    A kind is the text without its numbers; the next line that passes says how many did not.
-    """
-
-    def __init__(self, seconds: float = _LOG_SECONDS) -> None:
-        super().__init__()
-        self._seconds = seconds
-        self._last: dict[str, float] = {}
-        self._dropped: dict[str, int] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line passes."""
-        kind = re.sub(r"\d+", "#", record.getMessage())
-        # Names of hosts come from outside: what is remembered must stay bounded.
-        if len(self._last) > 1_000:
-            self._last.clear()
-            self._dropped.clear()
-        now = time.monotonic()
-        if now - self._last.get(kind, -self._seconds) < self._seconds:
-            self._dropped[kind] = self._dropped.get(kind, 0) + 1
-            return False
-        self._last[kind] = now
-        dropped = self._dropped.pop(kind, 0)
-        if dropped:
-            record.msg = f"{record.getMessage()} ({dropped} more like it)"
-            record.args = ()
-        return True
 
 
 _LOGGER = logging.getLogger("tidegate.kafka")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 import pytest
 
 from tidegate.agents.kafka import (
-    RateLimit,
     Tail,
     new_consumer,
     new_producer,
@@ -117,18 +115,3 @@ def test_a_reader_outlives_a_broker_that_was_away() -> None:
             write(settings, "decisions", 1)
             records = tail.poll(20)
     assert [record.value for record in records] == [b"0"]
-
-
-def test_a_flood_of_one_kind_of_line_is_held_back() -> None:
-    """Lines that differ in numbers only are one kind, of which one passes at a time."""
-    limit = RateLimit(seconds=3600)
-
-    def line(text: str) -> logging.LogRecord:
-        return logging.LogRecord("tidegate.kafka", logging.ERROR, "", 0, text, (), None)
-
-    assert limit.filter(line("broker 1 is away"))
-    assert not limit.filter(line("broker 2 is away"))
-    assert limit.filter(line("broker 1 is back"))
-    limit = RateLimit(seconds=0)
-    assert limit.filter(line("broker 1 is away"))
-    assert limit.filter(line("broker 1 is away"))

@@ -1,0 +1,45 @@
+# Every purpose has one command; `make` alone lists them.
+PYTHON ?= python3
+SEED ?= 1
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test demo bench simulate up
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# pip before 25.1 knows no dependency groups.
+.venv/worker: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Tidegate needs Python 3.11 or newer: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --editable ".[worker]"
+	@touch $@
+
+.venv/dev: .venv/worker
+	$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+setup: .venv/dev ## make .venv with everything that developers need
+
+demo: .venv/worker ## run the whole loop in about two minutes (KAFKA=local for a real Apache Kafka)
+	@$(BIN)/tidegate demo $(if $(KAFKA),--kafka $(KAFKA))
+
+test: .venv/dev ## run the tests (ARGS="tests/streams -q" for some of them)
+	@$(BIN)/pytest $(ARGS)
+
+check: .venv/dev ## format, lint, types, direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports
+
+bench: .venv/dev ## list the benchmarks; NAME=joiner runs one
+	@$(BIN)/python -m benchmarks $(NAME)
+
+simulate: .venv/dev ## fold random logs with random crashes, from SEED
+	@TIDEGATE_SEED=$(SEED) $(BIN)/pytest tests/simulation -q
+
+up: .venv/worker ## broker, topics and worker for development, until Ctrl-C
+	@$(BIN)/tidegate up
