@@ -6,7 +6,7 @@ by convention (maps are not copied) and compares by value.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from operator import attrgetter
@@ -25,7 +25,7 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain maps and lists, in schema order."""
-        kind: Hashable = type(self)
+        kind: Any = type(self)
         names, take = _fields_of(kind)
         values = dict(zip(names, take(self), strict=True))
         for name in self.PARTS:

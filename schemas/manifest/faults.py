@@ -37,21 +37,19 @@ def place(path: Path) -> str:
     return shown or "the document"
 
 
-def one_of(names: Iterable[str]) -> str:
-    """Names to choose from, in a sentence; or that there is none.
-
-    >>> one_of(["b", "a"]), one_of([])
-    ('a, b', '(none is declared)')
-    """
-    return ", ".join(sorted(names)) or "(none is declared)"
-
-
 def meant(given: str, known: Iterable[str]) -> str:
     """What to write instead of an unknown name: the nearest known one, or all of them.
 
-    >>> meant("canery", ["canary", "shadow"]), meant("x", ["canary", "shadow"])
-    ('did you mean canary?', 'write one of canary, shadow')
+    >>> meant("canery", ["canary", "shadow"]), meant("x", ["canary", "shadow"]), meant("x", [])
+    ('did you mean canary?', 'write one of canary, shadow', 'declare it first')
     """
     names = sorted(known)
-    near = difflib.get_close_matches(given, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"write one of {one_of(names)}"
+    if not names:
+        return "declare it first"
+    near = nearest(given, names)
+    return f"write one of {', '.join(names)}" if near is None else f"did you mean {near}?"
+
+
+def nearest(given: str, known: Iterable[str]) -> str | None:
+    """The known name that `given` was probably meant to be."""
+    return next(iter(difflib.get_close_matches(given, sorted(known), n=1)), None)
