@@ -15,8 +15,9 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from tidegate.agents.settings import Settings
-from tidegate.infra import topics
 from tidegate.infra.brokers import AddressBroker, Broker, EmbeddedBroker, LocalBroker
+from tidegate.infra.cluster import apply_changes
+from tidegate.infra.topics import plan, wanted_topics
 from tidegate.schemas.errors import TidegateError
 
 NewSettings = Callable[[Broker], Settings]
@@ -60,7 +61,7 @@ def new_settings(tmp_path: Path) -> NewSettings:
             prefix=f"test-{uuid.uuid4().hex[:8]}.",
             state_dir=tmp_path / "state",
         )
-        wanted = topics.wanted_topics(
+        wanted = wanted_topics(
             settings.prefix,
             settings.partitions,
             settings.decision_partitions,
@@ -68,7 +69,7 @@ def new_settings(tmp_path: Path) -> NewSettings:
         )
         create = broker.create_topics if broker.kind == "embedded" else None
         admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 0})
-        topics.apply(admin, topics.plan(wanted, {}), create)
+        apply_changes(admin, plan(wanted, {}), create)
         return settings
 
     return make
