@@ -8,7 +8,7 @@ from typing import Any, Final
 from tidegate.schemas import catalogue, codec
 from tidegate.schemas.decoding.columns import Fault
 from tidegate.schemas.decoding.cursor import Cursor
-from tidegate.schemas.errors import EventError
+from tidegate.schemas.errors import EventError, UnknownSchemaId
 
 Row = tuple[Any, ...]
 
@@ -27,16 +27,18 @@ class BatchDecoder:
         name: str,
         shared: int,
         row: Callable[[Mapping[str, Any]], Row],
-        bindings: codec.Bindings,
+        bindings: codec.Bindings | None,
     ) -> None:
         """`row` guards a decoded record of schema `name` and gives its columns.
 
         `shared` of them, the last ones, come from the tail bytes. `bindings` may grow, but what
-        a schema id is bound to must not change.
+        a schema id is bound to must not change; None says that there is no registry, so that
+        nobody will ever know what an id means.
         """
         self._name = name
         self._row = row
-        self._bindings = bindings
+        self._bindings = codec.NO_BINDINGS if bindings is None else bindings
+        self._registry = bindings is not None
         self._newest = catalogue.latest(name)
         self._absent: Row = (None,) * shared
         self._tails: dict[bytes, Row] = {}
@@ -48,7 +50,7 @@ class BatchDecoder:
         Depends on each value alone: however a run is split, the results are the same.
 
         Raises:
-            UnknownSchemaId: a record's Confluent schema id is not bound; nothing is decoded.
+            UnknownSchemaId: a record's Confluent schema id is not bound yet; nothing is decoded.
         """
         chunk = values[start:stop]
         columns, tails, unusual = self._read_together(chunk)
@@ -98,7 +100,12 @@ class BatchDecoder:
         return self._newest.head
 
     def _read_one(self, value: bytes | None, tail: bytes) -> Row:
-        row = self._row(codec.decode_record(self._name, value, self._bindings))
+        try:
+            row = self._row(codec.decode_record(self._name, value, self._bindings))
+        except UnknownSchemaId as error:
+            if self._registry:
+                raise
+            raise EventError("schema", f"{error}, and there is no registry") from error
         own, shared = row[:-len(self._absent)], row[-len(self._absent):]
         if len(self._interned) >= _CACHE_MAX:
             self._interned.clear()

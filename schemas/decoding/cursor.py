@@ -26,6 +26,7 @@ _PADDING: Final = bytes(2_048)
 _HIGH_BITS: Final = np.uint64(0x8080808080808080)
 _PAYLOAD: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
 _ONE: Final = np.uint64(1)
+_LAYOUTS_KEPT_MAX: Final = 32
 _LAYOUTS_LEARNT_MAX: Final = 8
 """Per field and run: a run with more different maps than that is no case for layouts."""
 
@@ -109,6 +110,8 @@ class Cursor:
         present = self._present()
         found: list[Doubles | None] = [None] * len(present)
         left = np.flatnonzero(present & self.sound)
+        if len(layouts) > _LAYOUTS_KEPT_MAX:
+            layouts.clear()
         for layout in layouts:
             if not left.size:
                 return found

@@ -16,7 +16,7 @@ from tidegate.schemas.decoding.hashes import digests
 class OutcomeDecoder(BatchDecoder):
     """Reads `Outcome`; the tail begins with `metric`."""
 
-    def __init__(self, bindings: codec.Bindings = codec.NO_BINDINGS) -> None:
+    def __init__(self, bindings: codec.Bindings | None = None) -> None:
         super().__init__("outcome", 1, outcome_row, bindings)
 
     def decode(self, values: Sequence[bytes | None], start: int, stop: int) -> OutcomeColumns:

@@ -17,7 +17,7 @@ from tidegate.schemas.decoding.layouts import MapLayout
 class PredictionDecoder(BatchDecoder):
     """Reads `Prediction`; the tail begins with `attributes`, so it also names the attribute set."""
 
-    def __init__(self, bindings: codec.Bindings = codec.NO_BINDINGS) -> None:
+    def __init__(self, bindings: codec.Bindings | None = None) -> None:
         super().__init__("prediction", 2, prediction_row, bindings)
         self._labels = LabelCodes()
         self._features: list[MapLayout] = []

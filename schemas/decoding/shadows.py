@@ -17,7 +17,7 @@ from tidegate.schemas.decoding.layouts import MapLayout
 class ShadowDecoder(BatchDecoder):
     """Reads `ShadowPrediction`; the tail begins with `slate`, which is rarely there."""
 
-    def __init__(self, bindings: codec.Bindings = codec.NO_BINDINGS) -> None:
+    def __init__(self, bindings: codec.Bindings | None = None) -> None:
         super().__init__("shadow-prediction", 1, shadow_row, bindings)
         self._labels = LabelCodes()
         self._measures: list[MapLayout] = []
