@@ -40,7 +40,8 @@ class Proposal:
     `spec` is given by APPLY; `new_generation` starts its statistics anew. `automatic` says that
     no person asked for it. `republish` asks for a table although no share changes, so that what
     follows can be told from what was before. `judged_anew` names (guardrail, candidate) pairs
-    whose evidence counts from this decision on.
+    whose evidence counts from this decision on. `held` marks what a HOLD has said, so that it is
+    said once.
     """
 
     action: Action
@@ -58,6 +59,7 @@ class Proposal:
     automatic: bool = False
     republish: bool = False
     judged_anew: tuple[tuple[int, str], ...] = ()
+    held: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -15,6 +15,10 @@ GAP_ALARM_MS = 10_000
 """Log time after which a gap that did not heal is an alarm."""
 
 
+NOTHING = -1
+"""The watermark before every source partition was heard."""
+
+
 class Reading(Enum):
     """What to do with a batch."""
 
@@ -27,18 +31,18 @@ class Reading(Enum):
 class Sequences:
     """Expected number and joiner's log time per source partition.
 
-    `watermark_ms` is the smallest joiner log time over all source partitions; 0 until each was
-    heard: nothing may be concluded about time before every joiner has spoken.
+    `watermark_ms` is the smallest joiner log time over all source partitions; `NOTHING` until each
+    was heard: nothing may be concluded about time before every joiner has spoken.
     """
 
     __slots__ = ("_alarmed", "_gap_since_ms", "_log_times_ms", "expected", "watermark_ms")
 
     def __init__(self, partitions: int) -> None:
         self.expected = [0] * partitions
-        self._log_times_ms = [0] * partitions
+        self._log_times_ms = [NOTHING] * partitions
         self._gap_since_ms = [-1] * partitions
         self._alarmed = [False] * partitions
-        self.watermark_ms = 0
+        self.watermark_ms = NOTHING
 
     def read(self, source: int, sequence: int, log_time_ms: int) -> Reading:
         """Judges a batch; a known or far one changes nothing but the memory of the gap."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from tidegate.streams.estimation import Arm
+
 ALL_BP = 10_000
 
 
@@ -59,26 +61,21 @@ class Shares:
     shadow: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """The objective of one variant: count, mean and variance of the mean (posterior inputs)."""
-
-    count: int
-    mean: float
-    variance: float
-
-
 class Evidence(Protocol):
     """What the statistics tell a strategy."""
+
+    def requests(self, variant: str) -> int:
+        """Requests that tables of the running increment routed to a variant."""
 
     def disagreement(self, variant: str) -> tuple[int, int]:
         """Compared requests whose answers disagree, and all compared requests."""
 
-    def probabilities_best(self, variants: Sequence[str]) -> Mapping[str, float]:
-        """Probability of being best on the objective; needs closed requests in every variant."""
+    def arms(self, variants: Sequence[str]) -> Sequence[Arm]:
+        """The objective of each variant."""
 
-    def closed(self, variant: str) -> int:
-        """Requests with a closed window that count for the objective."""
+    @property
+    def goal(self) -> str:
+        """Whether the objective shall `increase` or `decrease`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +84,7 @@ class Standing:
 
     `settings` is the step's model of `schemas.manifest.spec`. `candidates` are the variants beside
     control that are not rolled back, sorted. `since_ms` is the log time at which the table of this
-    increment was published, `checked_ms` the watermark of the last look at the evidence, and
-    `samples` the requests per variant that were routed by tables of this increment.
+    increment was published, `checked_ms` the watermark of the last look at the evidence.
     """
 
     settings: Any
@@ -99,7 +95,6 @@ class Standing:
     since_ms: int
     checked_ms: int
     watermark_ms: int
-    samples: Mapping[str, int]
     evidence: Evidence
 
     @property
@@ -118,7 +113,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """One way to release: its settings' model and three plain functions.
+    """One way to release: its settings' model, whether candidates serve, three plain functions.
 
     `start(settings, control, candidates, winner, increment)` gives the shares of an increment;
     `decide(standing)` the next move, or None while there is nothing to say;
@@ -127,6 +122,7 @@ class Strategy:
 
     name: str
     settings: type[Any]
+    serves: bool
     start: Callable[[Any, str, Sequence[str], str, int], Shares]
     decide: Callable[[Standing], Move | None]
     outlook: Callable[[Standing], Outlook]

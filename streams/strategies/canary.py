@@ -40,8 +40,8 @@ def decide(standing: Standing) -> Move | None:
         return None
     share = basis_points(settings.shares_bp[standing.increment])
     held = f"canary {share} held for {duration(standing.held_ms)}"
-    fewest = min(standing.candidates, key=lambda name: standing.samples.get(name, 0))
-    samples = standing.samples.get(fewest, 0)
+    fewest = min(standing.candidates, key=standing.evidence.requests)
+    samples = standing.evidence.requests(fewest)
     needed = count(settings.min_samples)
     if samples < settings.min_samples:
         verdict = Verdict.NO_DATA if samples == 0 else Verdict.INCONCLUSIVE
@@ -55,7 +55,7 @@ def decide(standing: Standing) -> Move | None:
 def outlook(standing: Standing) -> Outlook:
     """Time held, and what is still missing."""
     settings: Canary = standing.settings
-    samples = min((standing.samples.get(name, 0) for name in standing.candidates), default=0)
+    samples = min(map(standing.evidence.requests, standing.candidates), default=0)
     return Outlook(
         f"held {duration(standing.held_ms)} of {duration(settings.hold_ms)}",
         f"{duration(settings.hold_ms)} are held, {count(settings.min_samples)} samples are in"
@@ -63,4 +63,4 @@ def outlook(standing: Standing) -> Outlook:
     )
 
 
-STRATEGY = Strategy("canary", Canary, start, decide, outlook)
+STRATEGY = Strategy("canary", Canary, True, start, decide, outlook)

@@ -70,4 +70,4 @@ def set_weights(
     return chosen
 
 
-STRATEGY = Strategy("flag", Flag, start, decide, outlook)
+STRATEGY = Strategy("flag", Flag, True, start, decide, outlook)

@@ -46,4 +46,4 @@ def outlook(standing: Standing) -> Outlook:
     return Outlook(f"kept {duration(standing.held_ms)} of {keep}", f"{keep} are over")
 
 
-STRATEGY = Strategy("full", Full, start, decide, outlook)
+STRATEGY = Strategy("full", Full, True, start, decide, outlook)

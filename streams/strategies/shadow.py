@@ -66,4 +66,4 @@ def outlook(standing: Standing) -> Outlook:
     return Outlook(f"{count(fewest)} of {needed} compared", following)
 
 
-STRATEGY = Strategy("shadow", Shadow, start, decide, outlook)
+STRATEGY = Strategy("shadow", Shadow, False, start, decide, outlook)

@@ -1,0 +1,329 @@
+"""The decider: control, applied and observations of one partition fold into decisions.
+
+People's orders and guardrail breaches act at once. Promotion, holds, bandit updates and "no data"
+count watermarked time only: while a joiner is down or catching up, releases wait.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tidegate.schemas import codec
+from tidegate.schemas.canonical import canonical_json
+from tidegate.schemas.errors import EventError
+from tidegate.schemas.events import Applied, Control
+from tidegate.schemas.facts import ObservationBatch, decode_observation
+from tidegate.schemas.marks import Marker
+from tidegate.schemas.topics import merged_topics
+from tidegate.streams.deciding import experiment as experiments
+from tidegate.streams.deciding import judging, orders, view
+from tidegate.streams.deciding.amendment import start
+from tidegate.streams.deciding.counting import count_facts
+from tidegate.streams.deciding.clients import Clients, Running
+from tidegate.streams.deciding.experiment import ExperimentState, Unconfirmed
+from tidegate.streams.deciding.memory import SeenIds
+from tidegate.streams.deciding.placement import misplaced
+from tidegate.streams.deciding.proposals import Action, Proposal
+from tidegate.streams.deciding.records import DECIDER_ROLE, Journal
+from tidegate.streams.deciding.sequences import Reading, Sequences
+from tidegate.streams.merge import Run
+from tidegate.streams.output import Emit
+from tidegate.streams.wording import listing
+
+CONTROL, APPLIED, OBSERVATIONS = range(3)
+TOPICS = tuple(topic.name for topic in merged_topics("decider"))
+
+HEARTBEAT_MS = 1_000
+STATUS_MS = 1_000
+IDLE_STATUS_MS = 10_000
+CONFIRM_MS = 10_000
+"""Log time after which an automatic rollback that is not confirmed is an alarm."""
+
+
+class Decider:
+    """The handler of one partition of control, applied and observations.
+
+    `partitions` is the number of partitions of the input topics, `decision_partitions` that of
+    the merged ones; `engine` stands in every decision.
+    """
+
+    def __init__(
+        self, partition: int, partitions: int, decision_partitions: int, emit: Emit, engine: str,
+        bindings: codec.Bindings = codec.NO_BINDINGS,
+    ) -> None:
+        self.partition = partition
+        self.log_time_ms = 0
+        self.experiments: dict[str, ExperimentState] = {}
+        self.sequences = Sequences(partitions)
+        self.clients = Clients()
+        self._decision_partitions = decision_partitions
+        self._bindings = bindings
+        self._journal = Journal(partition, engine, emit)
+        self._seen = SeenIds()
+        self._offsets = [0] * len(TOPICS)
+        self._heartbeat_ms = 0
+        self._status_ms = 0
+        self._counters: Counter[str] = Counter()
+        self._readers: tuple[Callable[[bytes | None], None], ...] = (
+            self._read_order, self._read_applied, self._read_observation,
+        )  # fmt: skip
+
+    # -- the handler's protocol
+
+    def advance(self, log_time_ms: int) -> None:
+        """Log time moves: heartbeats, alarms, views; nothing here judges evidence."""
+        self.log_time_ms = log_time_ms
+        self._seen.forget(log_time_ms)
+        self.clients.forget(log_time_ms)
+        if log_time_ms - self._heartbeat_ms >= HEARTBEAT_MS:
+            self._heartbeat_ms = log_time_ms
+            self._journal.heartbeat(log_time_ms, self.sequences.watermark_ms)
+            self._raise_alarms()
+        if log_time_ms - self._status_ms >= STATUS_MS:
+            self._status_ms = log_time_ms
+            for _, state in sorted(self.experiments.items()):
+                self._publish_view(state)
+
+    def records(self, run: Run) -> None:
+        """Takes records one by one: each sees the state the one before it left."""
+        read = self._readers[run.rank]
+        topic = TOPICS[run.rank]
+        for index in range(run.start, run.stop):
+            value = run.values[index]
+            offset = run.first_offset + index - run.start
+            self._offsets[run.rank] = offset + 1
+            try:
+                read(value)
+            except EventError as error:
+                self._counters[f"{topic}_dead_lettered"] += 1
+                self._journal.dead_letter(
+                    topic, offset, self.log_time_ms, value, error.reason, error.detail
+                )
+            self._counters[f"{topic}_read"] += 1
+
+    def marker(self, rank: int, offset: int, marker: Marker) -> None:
+        """A recorded gap in the observations of a source partition raises every epoch."""
+        if rank != OBSERVATIONS or marker.kind != "gap":
+            return
+        source = marker.arguments.get("source_partition", "")
+        sequence = marker.arguments.get("sequence", "")
+        if not (source.isdigit() and sequence.isdigit()):
+            return
+        if int(source) >= len(self.sequences.expected):
+            return
+        self.sequences.accept_gap(int(source), int(sequence))
+        for _, state in sorted(self.experiments.items()):
+            state.epoch += 1
+            reason = f"gap accepted: source partition {source} goes on at batch {sequence}"
+            self._decide(state, Proposal(Action.UPDATE, reason, republish=True, automatic=True))
+
+    def dump(self) -> bytes:
+        """The whole state as canonical JSON."""
+        return canonical_json({
+            "log_time_ms": self.log_time_ms,
+            "sequences": self.sequences.to_state(),
+            "clients": self.clients.to_state(),
+            "seen": self._seen.to_state(),
+            "offsets": self._offsets,
+            "heartbeat_ms": self._heartbeat_ms,
+            "status_ms": self._status_ms,
+            "counters": dict(self._counters),
+            "experiments": [
+                experiments.to_state(state) for _, state in sorted(self.experiments.items())
+            ],
+        }).encode()
+
+    def load(self, state: bytes) -> None:
+        """Becomes what `dump` told."""
+        found: dict[str, Any] = json.loads(state)
+        self.log_time_ms = found["log_time_ms"]
+        self.sequences = Sequences.from_state(found["sequences"])
+        self.clients = Clients.from_state(found["clients"])
+        self._seen = SeenIds(found["seen"])
+        self._offsets = found["offsets"]
+        self._heartbeat_ms = found["heartbeat_ms"]
+        self._status_ms = found["status_ms"]
+        self._counters = Counter(found["counters"])
+        restored = map(experiments.from_state, found["experiments"])
+        self.experiments = {item.name: item for item in restored}
+
+    def counters(self) -> dict[str, int]:
+        """Counts since the log's beginning."""
+        return dict(sorted(self._counters.items()))
+
+    # -- orders
+
+    def _read_order(self, value: bytes | None) -> None:
+        order = codec.decode_as(Control, value, self._bindings)
+        misplaced(order.experiment, self.partition, self._decision_partitions)
+        if order.control_id in self._seen:
+            self._counters["control_repeated"] += 1
+            return
+        if order.role == DECIDER_ROLE and self._decided_here(order):
+            # Older than memory reaches: our own word, heard again.
+            self._counters["control_repeated"] += 1
+            return
+        self._seen.add(order.control_id, order.issued_at, self.log_time_ms)
+        state = self.experiments.get(order.experiment)
+        if state is not None:
+            self._decide(state, orders.answer(state, order, self.log_time_ms), order.control_id)
+            return
+        spec = orders.first_apply(order, self.log_time_ms)
+        if isinstance(spec, str):
+            self._counters["control_refused"] += 1
+            self._journal.refusal(
+                order, spec, self.log_time_ms, self.sequences.watermark_ms, self._covers()
+            )
+            return
+        state = ExperimentState(order.experiment, spec)
+        self.experiments[order.experiment] = state
+        reason = orders.said(order, "applied for the first time")
+        self._decide(state, start(state, spec, reason), order.control_id)
+
+    def _decided_here(self, order: Control) -> bool:
+        state = self.experiments.get(order.experiment)
+        name, _, place = order.control_id.partition("/")
+        epoch, _, version = place.partition("/")
+        if state is None or name != state.name or not (epoch.isdigit() and version.isdigit()):
+            return False
+        return (int(epoch), int(version)) <= state.key
+
+    # -- confirmations
+
+    def _read_applied(self, value: bytes | None) -> None:
+        word = codec.decode_as(Applied, value, self._bindings)
+        if word.kind == "GOODBYE":
+            self.clients.goodbye(word.client_id)
+        elif word.kind == "CHANGE" and word.experiment in self.experiments:
+            running = Running(
+                word.epoch, word.version, word.generation, list(word.rolled_back),
+                self.log_time_ms,
+            )  # fmt: skip
+            self.clients.change(
+                word.client_id, word.instance, word.experiment, running, word.health,
+                list(word.breaker or ()),
+            )  # fmt: skip
+        else:
+            self.clients.heartbeat(word.client_id, word.instance, self.log_time_ms)
+
+    # -- observations
+
+    def _read_observation(self, value: bytes | None) -> None:
+        if value is None:
+            raise EventError("empty", "no value, and no mark among the headers")
+        batch = decode_observation(value)
+        if batch.partition != self.partition:
+            raise EventError("value", f"belongs to partition {batch.partition} of observations")
+        reading = self.sequences.read(batch.source_partition, batch.sequence, self.log_time_ms)
+        self._counters[f"batches_{reading.value}"] += 1
+        if reading is Reading.FOREIGN:
+            raise EventError("value", f"no source partition {batch.source_partition}")
+        if reading is not Reading.NEXT:
+            return
+        touched = self._learn(batch)
+        rose = self.sequences.accept(batch.source_partition, batch.log_time_ms)
+        for state in touched:
+            self._judge_guardrails(state)
+        if rose:
+            for _, state in sorted(self.experiments.items()):
+                self._judge_step(state)
+
+    def _learn(self, batch: ObservationBatch) -> list[ExperimentState]:
+        names = sorted({context.experiment for context in batch.contexts})
+        touched = [self.experiments[name] for name in names if name in self.experiments]
+        for state in touched:
+            state.ledger.observe(batch)
+        count_facts(batch, self.experiments, self._counters)
+        return touched
+
+    def _judge_guardrails(self, state: ExperimentState) -> None:
+        while (proposal := judging.breach(state)) is not None:
+            self._decide(state, proposal)
+
+    def _judge_step(self, state: ExperimentState) -> None:
+        proposal = judging.step(state, self.sequences.watermark_ms)
+        if proposal is not None:
+            self._decide(state, proposal)
+
+    # -- conclusions
+
+    def _decide(
+        self, state: ExperimentState, proposal: Proposal, control_id: str | None = None
+    ) -> None:
+        watermark_ms = self.sequences.watermark_ms
+        changes_table = experiments.evolve(state, proposal, self.log_time_ms)
+        self._counters["decisions"] += 1
+        if proposal.action is Action.REFUSED:
+            self._counters["control_refused"] += 1
+        if proposal.automatic and proposal.roll_back:
+            self._order_own_rollback(state, proposal)
+        record = self._journal.decision(
+            state, proposal, control_id, self.log_time_ms, watermark_ms, self._covers(),
+            {**judging.evidence_of(state), **proposal.evidence},
+        )  # fmt: skip
+        experiments.chain(state, record)
+        if changes_table:
+            self._journal.table(state, self.log_time_ms)
+        self._publish_view(state)
+
+    def _order_own_rollback(self, state: ExperimentState, proposal: Proposal) -> None:
+        variant = proposal.roll_back
+        # Reading our own record back must change nothing.
+        self._seen.add(state.decision_id, self.log_time_ms, self.log_time_ms)
+        self._journal.own_rollback(state, variant, proposal.reason, self.log_time_ms)
+        state.unconfirmed.append(
+            Unconfirmed(
+                variant, state.generation, state.epoch, state.version, self.log_time_ms
+            )
+        )
+
+    def _covers(self) -> dict[str, int]:
+        covers = dict(zip(TOPICS, self._offsets, strict=True))
+        for source, sequence in enumerate(self.sequences.expected):
+            covers[f"observations/{source}"] = sequence
+        return covers
+
+    def _raise_alarms(self) -> None:
+        for source in self.sequences.overdue(self.log_time_ms):
+            expected = self.sequences.expected[source]
+            reason = (
+                f"source partition {source}: batch {expected} has been missing for 10 s; its"
+                " joiner will send it again, or accept the gap"
+            )
+            self._journal.alert(f"gap/{self.partition}/{source}", reason, self.log_time_ms)
+        for _, state in sorted(self.experiments.items()):
+            self._watch_rollbacks(state)
+
+    def _watch_rollbacks(self, state: ExperimentState) -> None:
+        waiting: list[Unconfirmed] = []
+        for item in state.unconfirmed:
+            found = self.clients.rolled_back(
+                state.name, item.generation, item.variant, item.epoch, item.version,
+                item.decided_at_ms, self.log_time_ms,
+            )  # fmt: skip
+            if not found.missing:
+                continue
+            waiting.append(item)
+            if not item.alerted and self.log_time_ms - item.decided_at_ms >= CONFIRM_MS:
+                item.alerted = True
+                missing = listing(found.missing[:5])
+                reason = (
+                    f"rollback of {item.variant} is confirmed by {found.confirmed} of"
+                    f" {found.live} clients after 10 s; missing: {missing}"
+                )
+                arguments = {"variant": item.variant, "missing": str(len(found.missing))}
+                self._journal.alert(
+                    f"rollback/{state.name}/{item.version}", reason, self.log_time_ms, state,
+                    arguments,
+                )
+        state.unconfirmed = waiting
+
+    def _publish_view(self, state: ExperimentState) -> None:
+        seen = view.view_of(state, self.sequences, self.clients, self.log_time_ms)
+        digest = view.digest_of(seen)
+        if digest != state.view_digest or self.log_time_ms - state.viewed_ms >= IDLE_STATUS_MS:
+            state.view_digest, state.viewed_ms = digest, self.log_time_ms
+            self._journal.status(state, seen, self.log_time_ms)

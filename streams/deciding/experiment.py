@@ -1,0 +1,265 @@
+"""The state of one experiment, explicit and JSON-able, and how a decision changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tidegate.schemas.canonical import sha256_hex
+from tidegate.schemas.events import BucketRange
+from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.streams.deciding.proposals import Proposal
+from tidegate.streams.estimation import Ledger, plan_of
+from tidegate.streams.rollout import Phase, next_phase
+from tidegate.streams.routing import allocate
+from tidegate.streams.strategies import STRATEGIES, Shares, Strategy
+from tidegate.streams.strategies.base import ALL_BP
+
+FLAG_STEP = -1
+BEGINNING = (0, 0)
+
+Key = tuple[int, int]
+"""(epoch, version)."""
+
+
+@dataclass(slots=True)
+class Unconfirmed:
+    """An automatic rollback that not every live client has confirmed yet."""
+
+    variant: str
+    generation: int
+    epoch: int
+    version: int
+    decided_at_ms: int
+    alerted: bool = False
+
+
+@dataclass(slots=True)
+class ExperimentState:
+    """Everything the decider knows about an experiment.
+
+    Weights and shadow shares are basis points. `since_ms` is the log time at which the running
+    increment began, `checked_ms` the watermark of the last look at its evidence, `first_table`
+    the (epoch, version) from which its requests are counted. `held` is what the last HOLD
+    of this increment said. `tables` are the (epoch, version) in `routing` that are not
+    tombstoned, ascending. `judged_from` maps "guardrail index/candidate" to the first table whose
+    evidence counts.
+    """
+
+    name: str
+    spec: ExperimentSpec
+    epoch: int = 0
+    version: int = 0
+    generation: int = 0
+    phase: Phase = Phase.IDLE
+    step: int = FLAG_STEP
+    increment: int = 0
+    winner: str = ""
+    since_ms: int = 0
+    checked_ms: int = 0
+    first_table: Key = BEGINNING
+    held: str = ""
+    weights: dict[str, int] = field(default_factory=dict)
+    shadow: dict[str, int] = field(default_factory=dict)
+    buckets: tuple[BucketRange, ...] = ()
+    rolled_back: list[str] = field(default_factory=list)
+    judged_from: dict[str, Key] = field(default_factory=dict)
+    tables: list[Key] = field(default_factory=list)
+    published_at_ms: int = 0
+    previous: str = ""
+    unconfirmed: list[Unconfirmed] = field(default_factory=list)
+    view_digest: str = ""
+    viewed_ms: int = 0
+    ledger: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(plan_of(self.name, self.generation, self.spec))
+
+    @property
+    def control(self) -> str:
+        """The variant that serves whenever in doubt."""
+        return self.spec.control
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Variants beside control that are not rolled back, sorted."""
+        return tuple(name for name in self.spec.candidates if name not in self.rolled_back)
+
+    @property
+    def key(self) -> Key:
+        """(epoch, version): orders everything a client sees."""
+        return self.epoch, self.version
+
+    def samples(self, variant: str) -> int:
+        """Requests of a variant that tables of the running increment routed."""
+        return self.ledger.learnt(variant, self.first_table)
+
+    @property
+    def decision_id(self) -> str:
+        """Names the last decision."""
+        return decision_id(self.name, self.epoch, self.version)
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy of the running step."""
+        return strategy_at(self.spec, self.step)
+
+    @property
+    def settings(self) -> Any:
+        """The settings of the running step."""
+        return settings_at(self.spec, self.step)
+
+
+def decision_id(experiment: str, epoch: int, version: int) -> str:
+    """Names a decision, and the routing table it makes."""
+    return f"{experiment}/{epoch}/{version}"
+
+
+def strategy_at(spec: ExperimentSpec, step: int) -> Strategy:
+    """The strategy of a step; `FLAG_STEP` is the flag's."""
+    return STRATEGIES["flag" if step == FLAG_STEP else spec.release[step].strategy]
+
+
+def settings_at(spec: ExperimentSpec, step: int) -> Any:
+    """The settings of a step; `FLAG_STEP` is the flag's."""
+    return spec.flag if step == FLAG_STEP else spec.release[step].settings
+
+
+def shares_at(
+    spec: ExperimentSpec, candidates: tuple[str, ...], winner: str, step: int, increment: int
+) -> Shares:
+    """The shares an increment of a step starts with, every variant named.
+
+    With no candidate left control serves everybody.
+    """
+    if candidates:
+        start = strategy_at(spec, step).start
+        shares = start(settings_at(spec, step), spec.control, candidates, winner, increment)
+    else:
+        shares = all_to(spec.control)
+    return Shares({**dict.fromkeys(spec.variants, 0), **shares.weights}, shares.shadow)
+
+
+def all_to(variant: str) -> Shares:
+    """Everything to one variant."""
+    return Shares({variant: ALL_BP})
+
+
+def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool:
+    """Applies a proposal: the version rises by one, and all else follows from the proposal.
+
+    Returns whether the routing table changes.
+
+    Raises:
+        IllegalSignal: the phase does not allow it; the state is unchanged.
+    """
+    phase = next_phase(state.phase, proposal.signal) if proposal.signal else state.phase
+    before = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
+    state.phase = phase
+    state.version += 1
+    if proposal.spec is not None:
+        _take_spec(state, proposal.spec, proposal.new_generation)
+    if proposal.roll_back:
+        state.rolled_back = sorted({*state.rolled_back, proposal.roll_back})
+    _move(state, proposal, log_time_ms)
+    for guardrail, candidate in proposal.judged_anew:
+        state.judged_from[f"{guardrail}/{candidate}"] = state.key
+    after = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
+    # The generation's first table and every table of an applied manifest go out as they are:
+    # model versions, inclusion and salt stand in them too.
+    return before != after or proposal.spec is not None or proposal.republish
+
+
+def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: bool) -> None:
+    state.spec = spec
+    if new_generation:
+        state.generation += 1
+        state.winner = ""
+        state.rolled_back = []
+        state.judged_from = {}
+        state.unconfirmed = []
+        state.ledger = Ledger(plan_of(state.name, state.generation, spec))
+    else:
+        # The metrics are the same; limits of guardrails that are new count from now on.
+        plan = plan_of(state.name, state.generation, spec)
+        state.ledger = Ledger.from_state(plan, state.ledger.to_state())
+
+
+def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
+    entered = proposal.step is not None or proposal.increment is not None
+    if proposal.step is not None:
+        state.step = proposal.step
+    if proposal.increment is not None:
+        state.increment = proposal.increment
+    if proposal.winner is not None:
+        state.winner = proposal.winner
+    if proposal.shares is not None:
+        named = dict.fromkeys(state.spec.variants, 0)
+        state.weights = {**named, **proposal.shares.weights}
+        state.shadow = dict(proposal.shares.shadow)
+        state.buckets = allocate(state.weights, state.buckets)
+    if entered:
+        state.since_ms = log_time_ms
+        state.checked_ms = 0
+        state.first_table = state.key
+        state.held = ""
+    if proposal.held is not None:
+        state.held = proposal.held
+
+
+def chain(state: ExperimentState, record: bytes) -> None:
+    """Remembers the record of the decision, so that the next one can name it."""
+    state.previous = sha256_hex(record)
+
+
+def to_state(state: ExperimentState) -> dict[str, Any]:
+    """The experiment as JSON-able state."""
+    plain = {name: getattr(state, name) for name in _PLAIN}
+    return {
+        **plain,
+        "spec": state.spec.to_json(),
+        "phase": str(state.phase),
+        "buckets": [[item.variant, item.start, item.end] for item in state.buckets],
+        "first_table": list(state.first_table),
+        "tables": [list(key) for key in state.tables],
+        "judged_from": {pair: list(key) for pair, key in state.judged_from.items()},
+        "unconfirmed": [
+            [item.variant, item.generation, item.epoch, item.version, item.decided_at_ms,
+             item.alerted]
+            for item in state.unconfirmed
+        ],
+        "ledger": state.ledger.to_state(),
+    }  # fmt: skip
+
+
+def from_state(found: Mapping[str, Any]) -> ExperimentState:
+    """The inverse of `to_state`."""
+    state = ExperimentState(
+        spec=ExperimentSpec.from_json(found["spec"]),
+        phase=Phase(found["phase"]),
+        buckets=tuple(
+            BucketRange(variant=variant, start=start, end=end)
+            for variant, start, end in found["buckets"]
+        ),
+        first_table=_key(found["first_table"]),
+        tables=[_key(item) for item in found["tables"]],
+        judged_from={pair: _key(item) for pair, item in found["judged_from"].items()},
+        unconfirmed=[Unconfirmed(*item) for item in found["unconfirmed"]],
+        **{name: found[name] for name in _PLAIN},
+    )
+    state.ledger = Ledger.from_state(
+        plan_of(state.name, state.generation, state.spec), found["ledger"]
+    )
+    return state
+
+
+def _key(found: list[int]) -> Key:
+    return found[0], found[1]
+
+
+_PLAIN = (
+    "name", "epoch", "version", "generation", "step", "increment", "winner", "since_ms",
+    "checked_ms", "held", "weights", "shadow", "rolled_back", "published_at_ms", "previous",
+    "view_digest", "viewed_ms",
+)  # fmt: skip

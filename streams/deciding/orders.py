@@ -1,0 +1,168 @@
+"""People's orders: what a `Control` record asks of an experiment, or why it is refused.
+
+Every order is answered by exactly one decision: the one it caused, or REFUSED. A rollback is
+possible in every phase and final for its generation; so it beats a promotion in every order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tidegate.schemas.errors import DefinitionError, EventError
+from tidegate.schemas.events import Control
+from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.streams.deciding import amendment, moves
+from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState, all_to
+from tidegate.streams.deciding.memory import HORIZON_MS
+from tidegate.streams.deciding.proposals import Action, Proposal, refused
+from tidegate.streams.rollout import Phase, Signal, is_legal
+from tidegate.streams.strategies.flag import set_weights
+from tidegate.streams.wording import basis_points, listing
+
+
+def fault_of(order: Control, generation: int, log_time_ms: int) -> str:
+    """Why an order cannot be looked at: expired, or meant for another generation; or nothing."""
+    if order.expires_at and log_time_ms > order.expires_at:
+        return f"it expired {log_time_ms - order.expires_at} ms before it arrived"
+    if log_time_ms - order.issued_at > HORIZON_MS:
+        return "it was issued more than a day before it arrived"
+    if order.generation not in (0, generation):
+        return f"it is meant for generation {order.generation}, and {generation} runs"
+    return ""
+
+
+def answer(state: ExperimentState, order: Control, log_time_ms: int) -> Proposal:
+    """What the order does to an experiment that exists; REFUSED when it does nothing."""
+    fault = fault_of(order, state.generation, log_time_ms)
+    if fault:
+        return refused(f"{order.action} refused: {fault}")
+    carry_out = ORDERS.get(order.action)
+    if carry_out is None:
+        known = ", ".join(ORDERS)
+        return refused(f"{order.action} is not in this version; known are {known}")
+    try:
+        return carry_out(state, order)
+    except (DefinitionError, EventError) as error:
+        return refused(f"{order.action} refused: {error}")
+
+
+def first_apply(order: Control, log_time_ms: int) -> ExperimentSpec | str:
+    """The spec of an experiment's first APPLY, or why it is refused."""
+    fault = fault_of(order, 0, log_time_ms)
+    if fault:
+        return f"{order.action} refused: {fault}"
+    if order.action != "APPLY" or order.spec is None:
+        return f"{order.action} refused: {order.experiment} is not known; apply its manifest first"
+    if order.parent is not None:
+        return "APPLY refused: it was written against a manifest, and none was ever applied"
+    try:
+        return ExperimentSpec.from_json(order.spec)
+    except EventError as error:
+        return f"APPLY refused: {error.detail}"
+
+
+def said(order: Control, what: str) -> str:
+    """The sentence of an order: what happens, by whom and why."""
+    why = f": {order.reason}" if order.reason else ""
+    return f"{what} by {order.actor}{why}"
+
+
+def _apply(state: ExperimentState, order: Control) -> Proposal:
+    if order.spec is None:
+        return refused("APPLY refused: it holds no spec")
+    if order.parent != state.spec.digest():
+        return refused(
+            "APPLY refused: the manifest in force is not the one it was written against;"
+            " look at the difference again"
+        )
+    spec = ExperimentSpec.from_json(order.spec)
+    restart = order.arguments.get("restart") == "true"
+    return amendment.amend(state, spec, restart, lambda what: said(order, what))
+
+
+def _set(state: ExperimentState, order: Control) -> Proposal:
+    if state.phase is not Phase.FLAG:
+        return refused(
+            "SET refused: the release decides about the shares; use promote, pause, abort or"
+            " rollback"
+        )
+    weights = set_weights(order.arguments, state.weights, state.control, state.candidates)
+    shares = ", ".join(f"{name} {basis_points(share)}" for name, share in sorted(weights.items()))
+    return Proposal(
+        Action.SET, said(order, f"set to {shares}"), Signal.SET,
+        shares=moves.with_weights(state, weights), step=FLAG_STEP, increment=0,
+    )  # fmt: skip
+
+
+def _promote(state: ExperimentState, order: Control) -> Proposal:
+    _require(state, Signal.PROMOTE, order)
+    if order.arguments.get("to", "full") == "next":
+        return moves.next_step(state, said(order, "passed on"))
+    candidates = state.candidates
+    variant = order.arguments.get("variant") or (candidates[0] if len(candidates) == 1 else "")
+    if variant not in candidates:
+        return refused(_which(state, "PROMOTE", variant))
+    return moves.promote(state, variant, said(order, f"{variant} promoted"))
+
+
+def _pause(state: ExperimentState, order: Control) -> Proposal:
+    _require(state, Signal.PAUSE, order)
+    return Proposal(Action.PAUSE, said(order, "paused"), Signal.PAUSE)
+
+
+def _resume(state: ExperimentState, order: Control) -> Proposal:
+    _require(state, Signal.RESUME, order)
+    return Proposal(
+        Action.RESUME, said(order, "resumed"), Signal.RESUME, increment=state.increment,
+        republish=True, judged_anew=moves.every_guardrail(state),
+    )  # fmt: skip
+
+
+def _abort(state: ExperimentState, order: Control) -> Proposal:
+    _require(state, Signal.ABORT, order)
+    reason = said(order, f"aborted, {state.control} serves everybody,")
+    return Proposal(Action.ABORT, reason, Signal.ABORT, shares=all_to(state.control))
+
+
+def _rollback(state: ExperimentState, order: Control) -> Proposal:
+    candidates = state.candidates
+    variant = order.arguments.get("variant") or (candidates[0] if len(candidates) == 1 else "")
+    if variant in state.rolled_back:
+        # Repeated wishes are fulfilled ones; clients have obeyed the record itself already.
+        return Proposal(
+            Action.ROLLBACK, said(order, f"{variant} was rolled back already; asked again"),
+            variant=variant,
+        )  # fmt: skip
+    if variant not in candidates:
+        return refused(_which(state, "ROLLBACK", variant))
+    heir = order.arguments.get("to") or state.control
+    if heir == variant or (heir != state.control and heir not in candidates):
+        return refused(f"ROLLBACK refused: {heir} cannot take over from {variant}")
+    return moves.roll_back(state, variant, said(order, f"{variant} rolled back"), heir=heir)
+
+
+def _which(state: ExperimentState, action: str, variant: str) -> str:
+    if variant == state.control:
+        return f"{action} refused: {variant} is control; use abort to let it serve everybody"
+    if variant in state.rolled_back:
+        return f"{action} refused: {variant} is rolled back for this generation"
+    known = listing(state.candidates) or "none is left"
+    if variant:
+        return f"{action} refused: {variant} is not a candidate; candidates: {known}"
+    return f"{action} refused: name the variant; candidates: {known}"
+
+
+def _require(state: ExperimentState, signal: Signal, order: Control) -> None:
+    if not is_legal(state.phase, signal):
+        raise DefinitionError(f"not possible while the experiment is {state.phase}")
+
+
+ORDERS: Mapping[str, Callable[[ExperimentState, Control], Proposal]] = {
+    "APPLY": _apply,
+    "SET": _set,
+    "PROMOTE": _promote,
+    "PAUSE": _pause,
+    "RESUME": _resume,
+    "ABORT": _abort,
+    "ROLLBACK": _rollback,
+}

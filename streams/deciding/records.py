@@ -1,0 +1,185 @@
+"""Decisions, tables and commands as records: the only place that knows how they are put out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tidegate.schemas import codec
+from tidegate.schemas.canonical import canonical_json, round_significant, sha256_hex
+from tidegate.schemas.events import Command, Control, DeadLetter, Decision, Event, Routing, Variant
+from tidegate.streams.deciding.experiment import (
+    FLAG_STEP,
+    ExperimentState,
+    Key,
+    decision_id,
+)
+from tidegate.streams.deciding.proposals import Action, Proposal
+from tidegate.streams.output import Emit, Output
+from tidegate.streams.rollout import Phase
+
+DECIDER = "tidegate"
+DECIDER_ROLE = "decider"
+
+TABLES_KEPT = 2
+REASON_CHARACTERS_MAX = 1_000
+DEAD_LETTER_BYTES_MAX = 4_096
+VIEW_PIECE_CHARACTERS = 2_000
+
+
+class Journal:
+    """Writes what one partition of the decider concludes."""
+
+    def __init__(self, partition: int, engine: str, emit: Emit) -> None:
+        self.partition = partition
+        self.engine = engine
+        self._emit = emit
+
+    def decision(
+        self, state: ExperimentState, proposal: Proposal, control_id: str | None,
+        log_time_ms: int, watermark_ms: int, covers: Mapping[str, int],
+        evidence: Mapping[str, Any],
+    ) -> bytes:
+        """Writes the decision that led to `state`; returns its bytes, which the next one names."""
+        record = Decision(
+            decision_id=state.decision_id, control_id=control_id, experiment=state.name,
+            epoch=state.epoch, version=state.version, generation=state.generation,
+            decided_at=log_time_ms, watermark=watermark_ms, step=state.step,
+            phase=str(state.phase), verdict=str(proposal.verdict), action=str(proposal.action),
+            variant=proposal.variant, reason=clipped(proposal.reason),
+            evidence=canonical_json(rounded(evidence)), weights=dict(sorted(state.weights.items())),
+            covers=dict(covers), engine=self.engine, previous=state.previous,
+        )  # fmt: skip
+        return self._write("decisions", state.name.encode(), record)
+
+    def refusal(
+        self, order: Control, reason: str, log_time_ms: int, watermark_ms: int,
+        covers: Mapping[str, int],
+    ) -> None:
+        """Answers an order to an experiment that does not exist: version 0, outside its chain."""
+        self._write("decisions", order.experiment.encode(), Decision(
+            decision_id=f"{order.experiment}/refused/{sha256_hex(order.control_id)[:16]}",
+            control_id=order.control_id, experiment=order.experiment, epoch=0, version=0,
+            generation=0, decided_at=log_time_ms, watermark=watermark_ms, step=FLAG_STEP,
+            phase=str(Phase.IDLE), verdict="", action=str(Action.REFUSED), variant="",
+            reason=clipped(reason), evidence="{}", weights={}, covers=dict(covers),
+            engine=self.engine, previous="",
+        ))  # fmt: skip
+
+    def table(self, state: ExperimentState, log_time_ms: int) -> None:
+        """Publishes the routing table of `state` and withdraws all but the last two."""
+        self._write("routing", _table_key(state.name, state.key), table_of(state, log_time_ms))
+        state.tables.append(state.key)
+        state.published_at_ms = log_time_ms
+        while len(state.tables) > TABLES_KEPT:
+            key = _table_key(state.name, state.tables.pop(0))
+            self._emit(Output("routing", self.partition, key, None))
+
+    def own_rollback(self, state: ExperimentState, variant: str, reason: str, at_ms: int) -> None:
+        """The record clients obey without waiting for a table."""
+        self._write("control", state.name.encode(), Control(
+            control_id=state.decision_id, experiment=state.name, generation=state.generation,
+            action="ROLLBACK", arguments={"variant": variant}, actor=DECIDER, role=DECIDER_ROLE,
+            reason=clipped(reason), issued_at=at_ms,
+        ))  # fmt: skip
+
+    def heartbeat(self, log_time_ms: int, watermark_ms: int) -> None:
+        """Tells clients silence from deafness."""
+        self._write("commands", b"", Command(
+            command_id=f"heartbeat/{self.partition}/{log_time_ms}", experiment="", generation=0,
+            kind="HEARTBEAT", reason="", decision_id="",
+            arguments={
+                "partition": str(self.partition), "log_time": str(log_time_ms),
+                "watermark": str(watermark_ms),
+            },
+        ))  # fmt: skip
+
+    def alert(
+        self, subject: str, reason: str, log_time_ms: int, state: ExperimentState | None = None,
+        arguments: Mapping[str, str] | None = None,
+    ) -> None:
+        """Asks for a person's attention; `subject` names the cause once."""
+        name = "" if state is None else state.name
+        self._write("commands", name.encode(), Command(
+            command_id=f"alert/{subject}/{log_time_ms}", experiment=name,
+            generation=0 if state is None else state.generation, kind="ALERT",
+            arguments=dict(arguments or {}), reason=clipped(reason),
+            decision_id="" if state is None else state.decision_id,
+        ))  # fmt: skip
+
+    def status(
+        self, state: ExperimentState, view: Mapping[str, Any], log_time_ms: int
+    ) -> None:
+        """Publishes the view of an experiment, JSON in pieces: `view.0`, `view.1`, …"""
+        text = canonical_json(rounded(view))
+        starts = range(0, len(text), VIEW_PIECE_CHARACTERS)
+        pieces = {
+            f"view.{number}": text[start : start + VIEW_PIECE_CHARACTERS]
+            for number, start in enumerate(starts)
+        }
+        self._write("commands", state.name.encode(), Command(
+            command_id=f"status/{state.name}/{log_time_ms}", experiment=state.name,
+            generation=state.generation, kind="STATUS", arguments=pieces, reason="",
+            decision_id=state.decision_id,
+        ))  # fmt: skip
+
+    def dead_letter(
+        self, topic: str, offset: int, log_time_ms: int, value: bytes | None, reason: str,
+        detail: str,
+    ) -> None:
+        """Sets aside a record that cannot be counted."""
+        self._emit(Output(
+            "dead-letters", 0, f"{topic}-{self.partition}".encode(),
+            codec.encode(DeadLetter(
+                reason=reason, detail=clipped(detail), topic=topic, partition=self.partition,
+                offset=offset, log_time=log_time_ms, engine=self.engine,
+                value=(value or b"")[:DEAD_LETTER_BYTES_MAX],
+            )),
+        ))  # fmt: skip
+
+    def _write(self, topic: str, key: bytes, event: Event) -> bytes:
+        value = codec.encode(event)
+        self._emit(Output(topic, self.partition, key, value))
+        return value
+
+
+def table_of(state: ExperimentState, log_time_ms: int) -> Routing:
+    """The routing table of a state, as its last decision made it."""
+    spec = state.spec
+    return Routing(
+        experiment=state.name, epoch=state.epoch, version=state.version,
+        generation=state.generation, control=state.control,
+        variants=tuple(
+            Variant(name=name, model=variant.model, model_version=variant.version)
+            for name, variant in sorted(spec.variants.items())
+        ),
+        buckets=state.buckets, inclusion=spec.inclusion_bp,
+        rolled_back=tuple(state.rolled_back), shadow=dict(sorted(state.shadow.items())),
+        salt=spec.salt or state.name, reward_wait_ms=spec.reward_wait_ms,
+        decision_id=decision_id(state.name, state.epoch, state.version),
+        published_at=log_time_ms,
+    )  # fmt: skip
+
+
+def rounded(value: Any) -> Any:
+    """The same JSON value with every float rounded to 9 significant digits."""
+    if isinstance(value, float):
+        return round_significant(value)
+    if isinstance(value, Mapping):
+        return {str(key): rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(item) for item in value]
+    return value
+
+
+def clipped(text: str) -> str:
+    """Prose of bounded length: what people write to us may be long, a decision is one sentence."""
+    if len(text) <= REASON_CHARACTERS_MAX:
+        return text
+    return text[: REASON_CHARACTERS_MAX - 1] + "…"
+
+
+def _table_key(experiment: str, key: Key) -> bytes:
+    epoch, version = key
+    # Zero-padded, so that keys sort as versions do.
+    return f"{experiment}/{epoch}/{version:012d}".encode()

@@ -1,0 +1,127 @@
+"""An experiment on one screen, as data: what `tidegate get` and `watch` print.
+
+Published on `commands` as STATUS when something changed, at most once a second of log time, and
+with every decision; a function of the state like all that the decider puts out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tidegate.schemas.canonical import canonical_json, sha256_hex
+from tidegate.streams.deciding import judging
+from tidegate.streams.deciding.clients import Clients
+from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState
+from tidegate.streams.deciding.records import rounded
+from tidegate.streams.deciding.sequences import Sequences
+from tidegate.streams.rollout import ENDED
+
+_CLOCKS = ("log_time", "watermark", "progress", "slowest_source")
+"""What moves by itself: it alone is no reason to publish a view."""
+
+
+def view_of(
+    state: ExperimentState, sequences: Sequences, clients: Clients, log_time_ms: int
+) -> dict[str, Any]:
+    """The view; times are log time in ms, shares basis points."""
+    standing = judging.standing_of(state, sequences.watermark_ms)
+    outlook = state.strategy.outlook(standing)
+    ended = state.phase in ENDED
+    return {
+        "experiment": state.name,
+        "epoch": state.epoch,
+        "version": state.version,
+        "generation": state.generation,
+        "phase": str(state.phase),
+        "step": state.step,
+        "steps": len(state.spec.release),
+        "strategy": state.strategy.name,
+        "increment": state.increment,
+        "winner": state.winner,
+        "since": state.since_ms,
+        "progress": "" if ended else outlook.progress,
+        "next": "" if ended else _following(state, outlook.following),
+        "variants": [_variant(state, name) for name in _order(state)],
+        "guardrails": [item.to_dict() for item in judging.readings(state)],
+        "objective": judging.objective_of(state),
+        "health": _health(state, clients, log_time_ms),
+        "applied": _applied(state, clients, log_time_ms),
+        "log_time": log_time_ms,
+        "watermark": sequences.watermark_ms,
+        "slowest_source": sequences.slowest(),
+    }
+
+
+def digest_of(view: dict[str, Any]) -> str:
+    """Digest of what a view says apart from the time."""
+    lasting = {name: item for name, item in view.items() if name not in _CLOCKS}
+    return sha256_hex(canonical_json(rounded(lasting)))
+
+
+def _order(state: ExperimentState) -> list[str]:
+    return [state.control, *state.spec.candidates]
+
+
+def _variant(state: ExperimentState, name: str) -> dict[str, Any]:
+    spec, tally = state.spec.variants[name], state.ledger.tallies[name]
+    shadow = state.ledger.shadows[name]
+    return {
+        "name": name, "model": spec.model, "model_version": spec.version,
+        "weight": state.weights.get(name, 0), "shadow": state.shadow.get(name, 0),
+        "rolled_back": name in state.rolled_back, "requests": tally.exposures,
+        "closed": tally.closed, "compared": shadow.agree + shadow.disagree,
+        "disagreed": shadow.disagree,
+    }  # fmt: skip
+
+
+def _following(state: ExperimentState, condition: str) -> str:
+    if state.step == FLAG_STEP:
+        return condition
+    canary = state.spec.release[state.step].canary
+    if canary is not None and state.increment + 1 < len(canary.shares_bp):
+        share = canary.shares_bp[state.increment + 1] / 100
+        return f"canary {share:g} % when {condition}"
+    if state.step + 1 < len(state.spec.release):
+        return f"{state.spec.release[state.step + 1].strategy} when {condition}"
+    return f"the end of the release when {condition}"
+
+
+def _health(state: ExperimentState, clients: Clients, log_time_ms: int) -> dict[str, Any]:
+    tallies = state.ledger.tallies.values()
+    exposures = sum(item.exposures for item in tallies)
+    learnt = sum(item.learnt for item in tallies)
+    irregular: dict[str, int] = {}
+    for item in tallies:
+        for name, number in item.irregular.items():
+            irregular[name] = irregular.get(name, 0) + number
+    return {
+        "requests": exposures,
+        "learnt": learnt,
+        "matured": sum(item.closed for item in tallies),
+        "outcomes": sum(item.matched for item in tallies),
+        "irregular": irregular,
+        "propensity": _propensity(state),
+        "drift": judging.drift_of(state),
+        "published_at": state.published_at_ms,
+        "degraded": clients.degraded(state.name, log_time_ms),
+    }
+
+
+def _propensity(state: ExperimentState) -> dict[str, float]:
+    """Sum of 1/p over a variant's requests by all requests: about 1 while propensities are true."""
+    tallies = state.ledger.tallies
+    learnt = sum(item.learnt for item in tallies.values())
+    return {
+        name: item.inverse_propensity / learnt
+        for name, item in sorted(tallies.items())
+        if item.learnt
+    }
+
+
+def _applied(state: ExperimentState, clients: Clients, log_time_ms: int) -> dict[str, Any]:
+    epoch, version = state.tables[-1] if state.tables else (0, 0)
+    found = clients.applied(state.name, epoch, version, state.published_at_ms, log_time_ms)
+    return {
+        "epoch": epoch, "version": version, "live": found.live, "confirmed": found.confirmed,
+        "missing": list(found.missing[:20]), "slowest_ms": found.slowest_ms,
+    }  # fmt: skip

@@ -1,0 +1,109 @@
+"""Confirmations: who is live, and what they said they run."""
+
+from __future__ import annotations
+
+import json
+
+from tidegate.streams.deciding.clients import (
+    CLIENTS_MAX,
+    LIVE_MS,
+    REMEMBERED_MS,
+    Clients,
+    Confirmation,
+    Running,
+)
+
+
+def said(clients: Clients, name: str, version: int, at_ms: int, *rolled_back: str) -> None:
+    """A client says that it runs a version of generation 1."""
+    clients.change(name, "host", "ranker", Running(0, version, 1, list(rolled_back), at_ms))
+
+
+def test_live_means_heard_within_fifteen_seconds() -> None:
+    """A silent client keeps nobody waiting."""
+    clients = Clients()
+    said(clients, "a", 3, 1_000)
+    assert clients.applied("ranker", 0, 3, 900, 1_000 + LIVE_MS - 1).live == 1
+    assert clients.applied("ranker", 0, 3, 900, 1_000 + LIVE_MS).live == 0
+    clients.heartbeat("a", "host", 20_000)
+    assert clients.applied("ranker", 0, 3, 900, 20_001).confirmed == 1
+
+
+def test_who_has_not_applied_is_named() -> None:
+    """An older version, or no word about the experiment, is no confirmation."""
+    clients = Clients()
+    said(clients, "b", 2, 1_000)
+    said(clients, "a", 3, 1_250)
+    clients.heartbeat("c", "host", 1_000)
+    assert clients.applied("ranker", 0, 3, 1_000, 1_300) == Confirmation(3, 1, ("b", "c"), 250)
+
+
+def test_a_later_epoch_confirms() -> None:
+    """(epoch, version) orders everything a client sees."""
+    clients = Clients()
+    clients.change("a", "host", "ranker", Running(1, 0, 1, [], 5))
+    assert clients.applied("ranker", 0, 9, 5, 6).confirmed == 1
+
+
+def test_a_rollback_is_confirmed_by_the_record_or_by_the_table() -> None:
+    """Either holds the variant at 0; a rollback of another generation does not."""
+    clients = Clients()
+    said(clients, "by-record", 4, 10, "bad")
+    said(clients, "by-table", 5, 10)
+    said(clients, "not-yet", 4, 10)
+    clients.change("older", "host", "ranker", Running(0, 4, 0, ["bad"], 10))
+    found = clients.rolled_back("ranker", 1, "bad", 0, 5, 0, 20)
+    assert found == Confirmation(4, 2, ("not-yet", "older"), 10)
+
+
+def test_goodbye_ends_the_waiting() -> None:
+    """A client that left confirms nothing and misses nothing."""
+    clients = Clients()
+    said(clients, "a", 1, 5)
+    clients.goodbye("a")
+    clients.goodbye("never-seen")
+    assert clients.applied("ranker", 0, 9, 5, 6) == Confirmation(0, 0, (), 0)
+
+
+def test_silent_clients_are_forgotten_by_log_time() -> None:
+    """Memory follows who speaks."""
+    clients = Clients()
+    said(clients, "a", 1, 0)
+    said(clients, "b", 1, 10)
+    said(clients, "a", 2, 20)
+    clients.forget(10 + REMEMBERED_MS)
+    assert len(clients) == 1
+    clients.forget(20 + REMEMBERED_MS)
+    assert len(clients) == 0
+
+
+def test_the_number_of_clients_is_bounded() -> None:
+    """The one silent longest goes first."""
+    clients = Clients()
+    for number in range(CLIENTS_MAX + 1):
+        clients.heartbeat(f"c{number}", "host", number)
+    assert len(clients) == CLIENTS_MAX
+    assert clients.to_state()[0][0] == "c1"
+
+
+def test_clients_that_are_not_well_are_named() -> None:
+    """Only those that serve the experiment, and are live."""
+    clients = Clients()
+    running = Running(0, 1, 1, [], 100)
+    clients.change("well", "host", "ranker", running, "OK")
+    clients.change("ill", "host", "ranker", running, "DEGRADED")
+    clients.change("cut", "host", "ranker", running, "OK", ["bad"])
+    clients.change("elsewhere", "host", "other", running, "DEGRADED")
+    assert clients.degraded("ranker", 200) == ["cut", "ill"]
+    assert clients.degraded("ranker", 100 + LIVE_MS) == []
+
+
+def test_state_goes_through_json() -> None:
+    """Equal state, equal words, order of last word included."""
+    clients = Clients()
+    said(clients, "b", 1, 5, "bad")
+    said(clients, "a", 2, 6)
+    said(clients, "b", 3, 7)
+    again = Clients.from_state(json.loads(json.dumps(clients.to_state())))
+    assert again.to_state() == clients.to_state()
+    assert [item[0] for item in again.to_state()] == ["a", "b"]
