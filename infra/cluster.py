@@ -37,7 +37,7 @@ def find_topics(
             for each in wanted
             if each.name in metadata.topics
         }
-        told = {} if _is_embedded(metadata) else _described(admin, list(present))
+        told = {} if is_embedded(metadata) else _described(admin, list(present))
     except KafkaException as error:
         raise Unreachable(f"the topics cannot be listed: {error.args[0].str()}") from error
     return {name: FoundTopic(count, told.get(name)) for name, count in present.items()}
@@ -66,7 +66,8 @@ def apply_changes(
         raise DefinitionError("the topics could not be applied", tuple(faults))
 
 
-def _is_embedded(metadata: ClusterMetadata) -> bool:
+def is_embedded(metadata: ClusterMetadata) -> bool:
+    """Whether a cluster is librdkafka's mock, which knows neither settings nor static members."""
     return (metadata.cluster_id or "").startswith(_MOCK_CLUSTER)
 
 
