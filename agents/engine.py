@@ -66,9 +66,9 @@ def code_digest() -> str:
 def cpu_features() -> list[str]:
     """CPU features numpy found: its kernels, and so last bits of floats, depend on them."""
     # numpy tells them nowhere else than through text printed by show_runtime().
-    from numpy._core._multiarray_umath import __cpu_features__ as found
+    from numpy._core import _multiarray_umath as kernels  # type: ignore[attr-defined]  # untyped
 
-    return sorted(name for name, present in found.items() if present)
+    return sorted(name for name, present in kernels.__cpu_features__.items() if present)
 
 
 def _sources() -> Iterator[tuple[str, Path]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from typing import Any
 
-from tidegate.agents.kafka import RateLimit
+from tidegate.agents.log_rate import RateLimit
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# These say the same thing thousands of times a minute while a broker is away.
-_CHATTY = ("aiokafka", "kafka", "faust", "mode", "tidegate")
+# Their information is of interest to those who work on them.
+_LIBRARIES = ("aiokafka", "asyncio", "faust", "mode")
 
 
 class JsonFormatter(logging.Formatter):
@@ -19,12 +20,13 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self, role: str) -> None:
         super().__init__()
+        self.converter = time.gmtime
         self._role = role
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON; values that JSON cannot say are said as text."""
         line: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{record.msecs:03.0f}",
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{record.msecs:03.0f}Z",
             "level": record.levelname.lower(),
             "role": self._role,
             "logger": record.name,
@@ -46,12 +48,18 @@ def configure_logs(role: str, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for library in _LIBRARIES:
+        logging.getLogger(library).setLevel(max(level, logging.WARNING))
 
 
 class RepeatsHeldBack(RateLimit):
-    """Rate limit for warnings and errors; what is said once per event of interest passes."""
+    """Rate limit for warnings and errors: clients say them by the thousand while a broker is away.
+
+    What is only information is said once for each thing that happened, and passes.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line passes."""
-        chatty = record.name.split(".", 1)[0] in _CHATTY
-        return super().filter(record) if chatty and record.levelno < logging.CRITICAL else True
+        if logging.WARNING <= record.levelno < logging.CRITICAL:
+            return super().filter(record)
+        return True

@@ -72,9 +72,9 @@ class Checkpoints:
         self._publisher = publisher
         self._fail = fail
         # Chunks are compressed already, and a checkpoint waits for nobody.
-        self._producer = producer or publishing_producer(
-            settings, {"compression.type": "none", "linger.ms": 0}
-        )
+        if producer is None:
+            producer = publishing_producer(settings, {"compression.type": "none", "linger.ms": 0})
+        self._producer = producer
         self._logs: dict[int, _Log] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._packer = ThreadPoolExecutor(1, thread_name_prefix="tidegate-pack")

@@ -75,7 +75,7 @@ class Publisher:
         self._settings = settings
         self._source = f"/tidegate/{role}"
         self._fail = fail
-        self._producer = producer or publishing_producer(settings)
+        self._producer = publishing_producer(settings) if producer is None else producer
         self._open: dict[int, Tally] = {}
         self._closed: dict[int, list[Tally]] = {}
         self._finished: dict[int, int] = {}

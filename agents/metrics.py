@@ -1,0 +1,140 @@
+"""Prometheus metrics: every name once, with its meaning; values are read when asked for.
+
+Nothing is counted per record here: the folds count for themselves, and a scrape reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+MetricName = Literal[
+    "tidegate_checkpoint_conflicts_total",
+    "tidegate_checkpoint_pause_seconds_total",
+    "tidegate_checkpoint_write_seconds_total",
+    "tidegate_checkpoint_written_bytes_total",
+    "tidegate_checkpoints_total",
+    "tidegate_clock_offset_seconds",
+    "tidegate_counted_total",
+    "tidegate_engine_info",
+    "tidegate_healthy",
+    "tidegate_lag_records",
+    "tidegate_live_partitions",
+    "tidegate_misplaced_keys_total",
+    "tidegate_outputs_acknowledged_total",
+    "tidegate_outputs_total",
+    "tidegate_partitions",
+    "tidegate_pending",
+    "tidegate_released_records_total",
+    "tidegate_sampled_keys_total",
+    "tidegate_tick_age_seconds",
+    "tidegate_ticks_failed_total",
+    "tidegate_ticks_total",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+_MEANINGS: Mapping[MetricName, _Meaning] = {
+    "tidegate_checkpoint_conflicts_total": _Meaning(
+        "Equal cuts with different states: workers have diverged."
+    ),
+    "tidegate_checkpoint_pause_seconds_total": _Meaning(
+        "Time for which dumps of state stopped the fold."
+    ),
+    "tidegate_checkpoint_write_seconds_total": _Meaning(
+        "Time from cut to announced checkpoint, beside the work."
+    ),
+    "tidegate_checkpoint_written_bytes_total": _Meaning("Compressed checkpoints written."),
+    "tidegate_checkpoints_total": _Meaning("Checkpoints announced."),
+    "tidegate_clock_offset_seconds": _Meaning(
+        "Broker's append time minus this host's clock, when last compared."
+    ),
+    "tidegate_counted_total": _Meaning(
+        "What the fold counted since the log began, by partition and class.",
+        ("partition", "stream", "class"),
+    ),
+    "tidegate_engine_info": _Meaning("Engine of this worker.", ("role", "engine")),
+    "tidegate_healthy": _Meaning("1 when /healthz is green."),
+    "tidegate_lag_records": _Meaning("Records not yet fed to the fold.", ("topic", "partition")),
+    "tidegate_live_partitions": _Meaning("Partitions that have caught up since they came here."),
+    "tidegate_misplaced_keys_total": _Meaning(
+        "Sampled keys in a partition murmur2 would not have chosen."
+    ),
+    "tidegate_outputs_acknowledged_total": _Meaning(
+        "Outputs acknowledged by the broker.", ("partition",)
+    ),
+    "tidegate_outputs_total": _Meaning("Outputs handed to the producer.", ("partition",)),
+    "tidegate_partitions": _Meaning("Partitions owned."),
+    "tidegate_pending": _Meaning(
+        "What the fold holds open, by partition and stream.", ("partition", "stream")
+    ),
+    "tidegate_released_records_total": _Meaning(
+        "Records the fold has released since the log began.", ("partition",)
+    ),
+    "tidegate_sampled_keys_total": _Meaning("Keys whose partition was checked."),
+    "tidegate_tick_age_seconds": _Meaning("Clock minus log time."),
+    "tidegate_ticks_failed_total": _Meaning("Ticks and markers not delivered in time."),
+    "tidegate_ticks_total": _Meaning("Ticks and markers delivered."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of one metric; `labels` in the order the metric names them."""
+
+    name: MetricName
+    value: float
+    labels: tuple[str, ...] = ()
+
+
+class Metrics:
+    """A registry over one function that reads everything at once."""
+
+    def __init__(self, read: Callable[[], Iterable[Sample]]) -> None:
+        self._read = read
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def describe(self) -> Iterator[Metric]:
+        """Every family there may be; the registry asks at its start, when nothing can be read."""
+        yield from map(_family, _MEANINGS)
+
+    def collect(self) -> Iterator[Metric]:
+        """Families for a scrape."""
+        families: dict[MetricName, CounterMetricFamily | GaugeMetricFamily] = {}
+        for sample in self._read():
+            family = families.get(sample.name)
+            if family is None:
+                family = families[sample.name] = _family(sample.name)
+            family.add_metric(sample.labels, sample.value)
+        yield from families.values()
+
+    def text(self) -> bytes:
+        """All metrics in the Prometheus text format."""
+        return generate_latest(self._registry)
+
+
+def fold_samples(partition: int, counters: Mapping[str, int]) -> Iterator[Sample]:
+    """Counters of a fold, named `stream.class`; the class `pending` falls as well as rises."""
+    for name, count in sorted(counters.items()):
+        stream, _, kind = name.rpartition(".")
+        if kind == "pending":
+            yield Sample("tidegate_pending", count, (str(partition), stream))
+        else:
+            yield Sample("tidegate_counted_total", count, (str(partition), stream, kind))
+
+
+def _family(name: MetricName) -> CounterMetricFamily | GaugeMetricFamily:
+    meaning = _MEANINGS[name]
+    if name.endswith("_total"):
+        return CounterMetricFamily(name, meaning.help, labels=meaning.labels)
+    return GaugeMetricFamily(name, meaning.help, labels=meaning.labels)

@@ -1,0 +1,176 @@
+"""One role in one process: started, watched, drained when asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from tidegate.agents.app import build_app
+from tidegate.agents.engine import fingerprint
+from tidegate.agents.failstop import EXIT_DONE, fail_stop
+from tidegate.agents.hosting.checkpoints import Checkpoints
+from tidegate.agents.hosting.gauges import Gauges
+from tidegate.agents.hosting.host import HandlerFactory, Host
+from tidegate.agents.hosting.publisher import Publisher
+from tidegate.agents.instance import instance_id
+from tidegate.agents.metrics import Metrics, Sample
+from tidegate.agents.roles import FOLDING_ROLES, TICKER, FoldingRole
+from tidegate.agents.settings import Settings
+from tidegate.agents.startup import check_startup
+from tidegate.agents.ticker import Ticker
+from tidegate.agents.watchdog import Observed, Watchdog
+from tidegate.agents.web import Web
+from tidegate.schemas.errors import TidegateError
+
+_log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 5.0
+_SETTLE_SECONDS = 3.5
+_HOUSE_SECONDS = 0.02
+
+
+class Worker:
+    """A folding role (joiner, decider) with everything around it."""
+
+    def __init__(
+        self, settings: Settings, role: str, engine: str, make_handler: HandlerFactory
+    ) -> None:
+        self._settings = settings
+        self._role = role
+        self._engine = engine
+        publisher = Publisher(settings, role)
+        checkpoints = Checkpoints(settings, role, engine, publisher)
+        self._host = Host(
+            settings,
+            role,
+            engine,
+            make_handler=make_handler,
+            publisher=publisher,
+            checkpoints=checkpoints,
+        )
+        self._gauges = Gauges(
+            settings,
+            role,
+            engine,
+            host=self._host,
+            publisher=publisher,
+            checkpoints=checkpoints,
+        )
+        self._watchdog = Watchdog(self._gauges.observe)
+        self._web = Web(
+            settings.web_host,
+            settings.web_port,
+            lambda: self._watchdog.verdict,
+            Metrics(lambda: self._gauges.samples(not self._watchdog.verdict.faults)),
+        )
+
+    async def run(self) -> int:
+        """Work until SIGTERM or SIGINT; the exit code."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        app = build_app(self._settings, self._role, self._host.topics, self._host)
+        self._web.start()
+        self._gauges.ends.start()
+        _log.info("starting", extra={"engine": self._engine, "broker": self._settings.bootstrap})
+        house = loop.create_task(self._keep_house(app))
+        starting = loop.create_task(app.start())
+        stopping = loop.create_task(stop.wait())
+        self._watchdog.start()
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+        await stopping
+        await self._drain(app)
+        house.cancel()
+        return EXIT_DONE
+
+    async def _keep_house(self, app: Any) -> None:
+        while True:
+            self._gauges.loop_at = time.monotonic()
+            self._host.keep_house()
+            if app.crashed:
+                fail_stop("the Faust app crashed", app.crash_reason)
+            await asyncio.sleep(_HOUSE_SECONDS)
+
+    async def _drain(self, app: Any) -> None:
+        """Let outputs and checkpoints arrive, commit, leave."""
+        began = time.monotonic()
+        if not await self._host.settle(_SETTLE_SECONDS):
+            _log.warning("not everything was checkpointed: the next owner repeats some outputs")
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS - (time.monotonic() - began)):
+                await app.consumer.commit()
+                await app.stop()
+        except TimeoutError:
+            _log.warning("Faust did not stop in time; nothing depends on it")
+        _log.info("stopped", extra={"seconds": round(time.monotonic() - began, 3)})
+
+
+def run_role(
+    settings: Settings, role: str, folding_roles: Mapping[str, FoldingRole] = FOLDING_ROLES
+) -> int:
+    """Run one role in this process until it is asked to stop; the exit code.
+
+    Raises:
+        DefinitionError: it may not start like this; the message says what mends it.
+        Unreachable: no broker answers.
+    """
+    check_startup(settings)
+    if role == TICKER:
+        return _run_ticker(settings)
+    named = replace(settings, instance_id=instance_id(settings, role))
+    engine = fingerprint(settings)
+    make_handler = folding_roles[role](named, engine)
+
+    async def serve() -> int:
+        return await Worker(named, role, engine, make_handler).run()
+
+    return asyncio.run(serve())
+
+
+def run_to_exit(
+    settings: Settings, role: str, folding_roles: Mapping[str, FoldingRole] = FOLDING_ROLES
+) -> NoReturn:
+    """`run_role`, then the end of this process with its exit code.
+
+    `os._exit`, because threads of Faust and its clients may outlive their usefulness.
+    """
+    try:
+        code = run_role(settings, role, folding_roles)
+    except TidegateError as error:
+        fail_stop(f"the role {role} does not start", error)
+    except Exception as error:
+        fail_stop(f"the role {role} failed", error)
+    logging.shutdown()
+    os._exit(code)
+
+
+def _run_ticker(settings: Settings) -> int:
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    ticker = Ticker(settings)
+
+    def observe() -> Observed:
+        return Observed(time.monotonic(), ticker.beat_at, {}, ticker.tick_age())
+
+    watchdog = Watchdog(observe)
+
+    def samples() -> Iterator[Sample]:
+        yield Sample("tidegate_healthy", not watchdog.verdict.faults)
+        yield from ticker.samples()
+
+    web = Web(settings.web_host, settings.web_port, lambda: watchdog.verdict, Metrics(samples))
+    web.start()
+    watchdog.start()
+    ticker.run(stopped)
+    return EXIT_DONE

@@ -1,0 +1,111 @@
+"""The watchdog: red in 10 s, the end in 30 s, and never while idle."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.agents.hosting.fakes import Stopped, raise_stop
+from tidegate.agents.watchdog import Judge, Observed, Progress, Verdict, Watchdog
+
+
+def seen(at: float, progress: Progress | None = None, **others: float) -> Observed:
+    """What is seen at a moment, with a loop that lives unless `loop_at` says otherwise."""
+    return Observed(
+        at=at,
+        loop_at=others.get("loop_at", at),
+        progress={"log-0": progress} if progress else {},
+        tick_age=others.get("tick_age"),
+    )
+
+
+def judge_until(judge: Judge, seconds: int, progress: Progress) -> Verdict:
+    """The verdict after looking once a second."""
+    verdict = Verdict()
+    for at in range(seconds + 1):
+        verdict = judge.judge(seen(float(at), progress))
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("seconds", "red", "ends"), [(9, False, False), (10, True, False), (30, True, True)]
+)
+def test_lag_without_movement(seconds: int, red: bool, ends: bool) -> None:
+    """Records wait and nothing moves: red after 10 s, the end after 30 s."""
+    verdict = judge_until(Judge(), seconds, Progress(position=5, end=9, wanted=True))
+    assert (bool(verdict.faults), bool(verdict.fatal)) == (red, ends)
+
+
+def test_idle_is_healthy_for_ever() -> None:
+    """No lag, no movement, no fault."""
+    verdict = judge_until(Judge(), 3_600, Progress(position=9, end=9, wanted=True))
+    assert verdict == Verdict()
+
+
+def test_held_back_is_not_stuck() -> None:
+    """A log that flow control holds back waits for another one."""
+    verdict = judge_until(Judge(), 100, Progress(position=5, end=9, wanted=False))
+    assert verdict == Verdict()
+
+
+def test_movement_starts_the_count_anew() -> None:
+    """Slow is not stuck."""
+    judge = Judge()
+    for at in range(100):
+        verdict = judge.judge(seen(at, Progress(position=at // 8, end=1_000, wanted=True)))
+        assert verdict == Verdict()
+
+
+def test_idle_time_does_not_count_as_stuck() -> None:
+    """The first record after a quiet hour has its full time."""
+    judge = Judge()
+    for at in range(100):
+        judge.judge(seen(at, Progress(position=9, end=9, wanted=True)))
+    verdict = judge.judge(seen(101.0, Progress(position=9, end=10, wanted=True)))
+    assert verdict == Verdict()
+
+
+def test_a_partition_that_left_is_forgotten() -> None:
+    """What comes back after a rebalance starts anew."""
+    judge = Judge()
+    judge_until(judge, 20, Progress(position=5, end=9, wanted=True))
+    judge.judge(seen(21.0))
+    assert judge.judge(seen(40.0, Progress(position=5, end=9, wanted=True))) == Verdict()
+
+
+@pytest.mark.parametrize(
+    ("silent", "red", "ends"), [(9.0, False, False), (10.0, True, False), (30.0, True, True)]
+)
+def test_a_blocked_event_loop(silent: float, red: bool, ends: bool) -> None:
+    """A loop that does not show itself is noticed from outside it."""
+    verdict = Judge().judge(seen(100.0, loop_at=100.0 - silent))
+    assert (bool(verdict.faults), bool(verdict.fatal)) == (red, ends)
+
+
+def test_an_unknown_end_is_red_and_never_the_end() -> None:
+    """While the broker is away nobody can say that records wait."""
+    verdict = judge_until(Judge(), 1_000, Progress(position=5, end=None, wanted=True))
+    assert verdict.faults == ("no broker tells where the logs end",)
+    assert not verdict.fatal
+
+
+@pytest.mark.parametrize(("age", "red"), [(0.9, False), (1.1, True)])
+def test_old_ticks_are_an_alarm(age: float, red: bool) -> None:
+    """Log time more than a second old is told; starting anew would not help."""
+    verdict = Judge().judge(seen(0.0, tick_age=age))
+    assert bool(verdict.faults) == red
+    assert not verdict.fatal
+
+
+def test_the_watchdog_ends_the_process() -> None:
+    """What is fatal is acted on, with its reason."""
+    dog = Watchdog(lambda: seen(100.0, loop_at=0.0), raise_stop)
+    with pytest.raises(Stopped, match="event loop has been blocked for 100 s"):
+        dog.look()
+
+
+def test_health_is_red_until_the_first_look() -> None:
+    """A process that has not started is not healthy."""
+    dog = Watchdog(lambda: seen(0.0), raise_stop)
+    assert dog.verdict.faults == ("starting",)
+    dog.look()
+    assert dog.verdict == Verdict()
