@@ -1,25 +1,18 @@
-"""What must hold for guardrails: a known metric, one condition in its unit, a known reaction."""
+"""What must hold for guardrails: a known metric, and one condition in its unit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from tidegate.schemas.manifest.faults import Fault, Path, meant
-from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail, Metric, Quantity
-
-SUPPORTED_REACTIONS = ("rollback", "pause")
+from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail, Metric
+from tidegate.schemas.manifest.types import Quantity
 
 
 def guardrail_rules(spec: ExperimentSpec, unreadable: frozenset[Path]) -> Iterator[Fault]:
     """Every guardrail can be judged."""
     for index, guardrail in enumerate(spec.guardrails):
         path: Path = ("spec", "guardrails", index)
-        if guardrail.on_breach not in SUPPORTED_REACTIONS:
-            yield Fault(
-                (*path, "on_breach"),
-                f"{guardrail.on_breach} is not in this version",
-                "write rollback or pause",
-            )
         yield from _condition(path, guardrail)
         if ("metrics",) in unreadable or ("metrics", guardrail.metric) in unreadable:
             continue

@@ -20,12 +20,10 @@ from tidegate.schemas.manifest.spec import (
     ExperimentSpec,
     Guardrail,
     Metric,
-    Model,
-    Name,
     Step,
-    Text,
     VariantSpec,
 )
+from tidegate.schemas.manifest.types import Model, Name, Text
 from tidegate.schemas.manifest.words import explain
 
 LATER_STEPS = (

@@ -8,63 +8,24 @@ form, canonical JSON with every default written out, by name with plain numbers
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, Strict, ValidationError, model_validator
 
 from tidegate.schemas.canonical import canonical_json, sha256_hex
 from tidegate.schemas.errors import EventError
-from tidegate.schemas.manifest import notation
-
-
-def _written(parse: Callable[[Any], Any]) -> BeforeValidator:
-    """Notation when a manifest is read; JSON from the wire holds plain numbers already."""
-
-    def validate(value: Any, info: ValidationInfo) -> Any:
-        return value if info.mode == "json" else parse(value)
-
-    return BeforeValidator(validate)
-
-
-def _text(pattern: str, example: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
-
-
-_SHARE_PATTERN = notation.PERCENT
-DurationMs = Annotated[
-    int, _written(notation.parse_duration_ms), Field(ge=0), _text(notation.DURATION, "30m")
-]
-ShareBp = Annotated[
-    int, _written(notation.parse_share_bp), Field(ge=0, le=10_000), _text(_SHARE_PATTERN, "5%")
-]
-Probability = Annotated[
-    float,
-    _written(notation.parse_probability),
-    Field(gt=0, lt=1),
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": _SHARE_PATTERN}]}),
-]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-Text = Annotated[str, Field(min_length=1, max_length=255)]
-Count = Annotated[int, Field(ge=1, le=10**12)]
-
-
-class Model(BaseModel):
-    """Strict, frozen, no unknown keys, no NaN."""
-
-    model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, regex_engine="python-re"
-    )
+from tidegate.schemas.manifest.types import (
+    Count,
+    DurationMs,
+    Model,
+    Name,
+    Probability,
+    ShareBp,
+    Text,
+    WrittenCondition,
+    WrittenMargin,
+    WrittenQuantity,
+)
 
 
 class Unit(Model):
@@ -100,35 +61,6 @@ class Metric(Model):
     default: float | None = None
     range: Annotated[tuple[float, float] | None, Strict(False)] = None
     quantile: Annotated[float | None, Field(gt=0, lt=1)] = None
-
-
-class Quantity(Model):
-    """A value with the unit it was written in: plain (""), `ms`, or `share` (0.01 is 1 %)."""
-
-    value: float
-    unit: Literal["", "ms", "share"]
-
-
-class Margin(Model):
-    """How much worse than control: `absolute` in the metric's unit, or `relative` to control."""
-
-    kind: Literal["absolute", "relative"]
-    value: Annotated[float, Field(ge=0)]
-
-
-class Condition(Model):
-    """A bound: the measured share must satisfy `operator value`."""
-
-    operator: Literal["<=", "<", ">=", ">"]
-    value: float
-
-
-_NUMBER_OR_TEXT = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
-WrittenQuantity = Annotated[Quantity, _written(notation.parse_quantity), _NUMBER_OR_TEXT]
-WrittenMargin = Annotated[Margin, _written(notation.parse_margin), _NUMBER_OR_TEXT]
-WrittenCondition = Annotated[
-    Condition, _written(notation.parse_condition), _text(notation.CONDITION, "<= 10%")
-]
 
 
 class Guardrail(Model):
@@ -266,7 +198,7 @@ class ExperimentSpec(Model):
     unit: Unit
     control: Name
     variants: Annotated[dict[Name, VariantSpec], Field(min_length=1)]
-    metrics: dict[Name, Metric] = {}
+    metrics: Annotated[dict[Name, Metric], Field(default_factory=dict)]
     objective: Name | None = None
     guardrails: Annotated[tuple[Guardrail, ...], Strict(False)] = ()
     release: Annotated[tuple[Step, ...], Strict(False)] = ()

@@ -1,0 +1,85 @@
+"""The types of a spec's values: durations, shares, names, bounds, as written and as kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from tidegate.schemas.manifest import notation
+
+
+def _written(parse: Callable[[Any], Any]) -> BeforeValidator:
+    """Notation when a manifest is read; JSON from the wire holds plain numbers already."""
+
+    def validate(value: Any, info: ValidationInfo) -> Any:
+        return value if info.mode == "json" else parse(value)
+
+    return BeforeValidator(validate)
+
+
+def _text(pattern: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
+
+
+_SHARE_PATTERN = notation.PERCENT
+DurationMs = Annotated[
+    int, _written(notation.parse_duration_ms), Field(ge=0), _text(notation.DURATION, "30m")
+]
+ShareBp = Annotated[
+    int, _written(notation.parse_share_bp), Field(ge=0, le=10_000), _text(_SHARE_PATTERN, "5%")
+]
+Probability = Annotated[
+    float,
+    _written(notation.parse_probability),
+    Field(gt=0, lt=1),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": _SHARE_PATTERN}]}),
+]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Text = Annotated[str, Field(min_length=1, max_length=255)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
+
+
+class Model(BaseModel):
+    """Strict, frozen, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, regex_engine="python-re"
+    )
+
+
+class Quantity(Model):
+    """A value with the unit it was written in: plain (""), `ms`, or `share` (0.01 is 1 %)."""
+
+    value: float
+    unit: Literal["", "ms", "share"]
+
+
+class Margin(Model):
+    """How much worse than control: `absolute` in the metric's unit, or `relative` to control."""
+
+    kind: Literal["absolute", "relative"]
+    value: Annotated[float, Field(ge=0)]
+
+
+class Condition(Model):
+    """A bound: the measured share must satisfy `operator value`."""
+
+    operator: Literal["<=", "<", ">=", ">"]
+    value: float
+
+
+_NUMBER_OR_TEXT = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
+WrittenQuantity = Annotated[Quantity, _written(notation.parse_quantity), _NUMBER_OR_TEXT]
+WrittenMargin = Annotated[Margin, _written(notation.parse_margin), _NUMBER_OR_TEXT]
+WrittenCondition = Annotated[
+    Condition, _written(notation.parse_condition), _text(notation.CONDITION, "<= 10%")
+]

@@ -1,0 +1,234 @@
+"""Manifests: what is sound is read as written, what is not is refused with line and remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.schemas.manifest.samples import FLAG, MANIFEST, spoilt
+from tidegate.schemas.errors import DefinitionError
+from tidegate.schemas.manifest import ExperimentSpec, read_manifest
+
+ERRORS = "compare: control, worse_by: 1pp, min_samples: 200, on_breach: rollback"
+FULL = "    - full: {keep_previous: 24h}\n"
+SHADOW = (
+    '    - shadow: {sample: 100%, until: {requests: 5000}, require: {disagreement: "<= 10%"}}\n'
+)
+REVENUE = "type: value, range: [0, 500]"
+
+# What is written, what is written instead, line of the fault, and words of its text.
+FAULTS = [
+    # the document
+    ("tidegate.dev/v1", "tidegate.dev/v2", 1, "did you mean tidegate.dev/v1?"),
+    ("kind: Experiment\n", "", 1, "kind is missing; add kind: Experiment"),
+    ("kind: Experiment", "kind: Deployment", 2, "write one of Experiment"),
+    ("kind: Experiment", "kind: Experiment\nkind: Experiment", 3, "given twice, first in line 2"),
+    ("kind: Experiment", "kind: &a Experiment", 2, "anchors and aliases are not read"),
+    ("kind: Experiment", "kind: !!binary Experiment", 2, "tag:yaml.org,2002:binary is not read"),
+    ("kind: Experiment", "kind:", 2, "there is no value"),
+    ("kind: Experiment", "kind: Experiment\n---\na: 1", 1, "it holds several documents"),
+    ("kind: Experiment", "kind: [Experiment", 3, "it is not YAML"),
+    ("kind: Experiment", "kind: Experiment\n<<: {a: 1}", 3, "a key is not plain text"),
+    ("metadata: {name", "metadta: {name", 3, "did you mean metadata?"),
+    ("name: click-ranker", "name: click ranker", 3, "'click ranker' is not a name"),
+    ("name: click-ranker", "name: 7", 3, '7 is a number, and text is needed; write it in quotes'),
+    ("name: click-ranker", "name: no", 3, 'read differently by different parsers'),
+    ("name: click-ranker, ", "", 3, "name is missing"),
+    ("owner: search", "ownr: search", 3, "did you mean owner?"),
+    # unit, control, variants
+    ("unit: {key: user, fallback: session}", "unit: user", 5, "text) stands where a map is needed"),
+    ("key: user, ", "", 5, "key is missing; add key: user"),
+    ("control: champion\n", "control: champon\n", 6, "champon is not a variant; did you mean"),
+    ("  control: champion\n", "", 4, "control is missing"),
+    ("version: v1", "version: 1.10", 8, 'write it in quotes: "1.10"'),
+    ("version: v1", "version: 010", 8, 'or in quotes: "010"'),
+    ("version: v1", "version: 1_0", 8, 'or in quotes: "1_0"'),
+    ("version: v1", "version: 1:30", 8, 'or in quotes: "1:30"'),
+    ("version: v1", "version: true", 8, "true is a truth value, and text is needed"),
+    ("version: v1", "version: {a: b}", 8, "a map stands where text is needed"),
+    ("version: v1", "verion: v1", 8, "did you mean version?"),
+    ("    challenger:", "    champion:", 9, "champion is given twice, first in line 8"),
+    ("    challenger: {model: ranker, version: v2}\n", "", 7, "nothing to compare control with"),
+    ("    challenger:", "    -challenger:", 9, "is not a name; begin with a letter or digit"),
+    # metrics
+    ("type: binary", "type: boolean", 11, "boolean is not known here"),
+    ("type: binary", "type: quantile", 11, "quantile describes a field of predictions"),
+    ("type: binary, aggregate: first", "type: binary, aggregate: sum", 11, "is not 0 or 1"),
+    ("type: binary, aggregate: first,", "type: binary,", 11, "need an aggregate"),
+    ("first, window: 30m", "first, window: 30", 11, "30 is not a duration; write 500ms"),
+    ("first, window: 30m", "first, window: 20m", 12, "differs from the window of conversion"),
+    ("first, window: 30m,", "first,", 11, "outcomes need a window; add window: 30m"),
+    ("first, window: 30m", "first, window: 0s", 11, "nothing could arrive in no time"),
+    ("first, window: 30m", "first, window: 29d", 11, "longer than outcomes are kept (28 days)"),
+    ("first, window: 30m", "first, window: 0.5ms", 11, "not a whole number of milliseconds"),
+    ("first, window: 30m, default: 0", "first, window: 30m, default: 0.5", 11, "is 0 or 1"),
+    ("default: 0, goal: increase}\n    revenue", "default: .nan, goal: increase}\n    revenue", 11,
+     "read differently by different parsers"),
+    ("default: 0, goal: increase}\n    revenue", "default: 0}\n    revenue", 11,
+     "goal is missing; add goal: increase"),
+    (REVENUE, "type: value, range: [500, 0]", 12, "the range is empty"),
+    (REVENUE, "type: value, range: [1, 500]", 12, "0 is outside the range; write a value from 1"),
+    (REVENUE, "type: value, range: [0]", 12, "range"),
+    (REVENUE, "type: value, rnge: [0, 500]", 12, "did you mean range?"),
+    ("field: latency_ms", "field: latency", 13, "write status, latency_ms, score or measures.NAME"),
+    ("quantile, quantile: 0.99", "quantile", 13, "which quantile is unknown; add quantile: 0.99"),
+    ("quantile: 0.99", "quantile: 99", 13, "99 is out of bounds; write a value below 1"),
+    ("type: quantile, quantile: 0.99", "type: rate", 13, "rate does not fit latency_ms"),
+    ("quantile: 0.99", "quantile: 0.99, window: 30m", 13, "window belongs to outcomes"),
+    ("type: rate", "type: mean", 14, "status is counted as a rate of failures"),
+    # objective and guardrails
+    ("objective: revenue", "objective: revenu", 15, "did you mean revenue?"),
+    ("objective: revenue", "objective: latency", 15, "is a field of predictions, not an outcome"),
+    ("  objective: revenue\n", "", 23, "a bandit needs an objective"),
+    ("metric: errors", "metric: error", 17, "error is not a metric; did you mean errors?"),
+    (ERRORS, "min_samples: 200, on_breach: rollback", 17, "errors has no condition"),
+    (ERRORS, "compare: control, min_samples: 200, on_breach: pause", 17, "add worse_by"),
+    (ERRORS, "worse_by: 1pp, min_samples: 200, on_breach: pause", 17, "add compare: control"),
+    (ERRORS, f"max: 1%, {ERRORS}", 17, "write two guardrails"),
+    ("worse_by: 1pp", "worse_by: 1bp", 17, "1bp is not a margin; write 1pp"),
+    ("worse_by: 1pp, min_samples: 200", "worse_by: 1pp", 17, "min_samples is missing"),
+    ("on_breach: rollback", "on_breach: explode", 17, "write one of pause, rollback, step_back"),
+    ("on_breach: rollback", "on_breech: rollback", 17, "did you mean on_breach?"),
+    ("max: 120ms", "max: 120", 18, "a latency needs a unit of time; write it as 120ms"),
+    ("max: 120ms", "min: 120ms", 18, "bounds the good side of a metric whose goal is decrease"),
+    ("max: 120ms", "max: fast", 18, "fast is not a quantity; write a number, 1% or 120ms"),
+    ("max: 120ms", "compare: control, worse_by: 10%", 18, "quantiles are not compared"),
+    ("min_samples: 500", "min_samples: 0", 18, "0 is out of bounds; write a value at least 1"),
+    ("min_samples: 500", "min_samples: 1e3", 18, "stands where a whole number is needed"),
+    ("compare: control, worse_by: 10%", "min: 3s", 19, "the metric is not a time"),
+    ("compare: control, worse_by: 10%", "min: 3", 19, "a share is between 0 and 1"),
+    # release
+    ("sample: 100%", "sample: 101%", 21, "101% is above 100 %; write 100% or less"),
+    ("sample: 100%", "sample: 100", 21, "100 is not a share; write it in percent"),
+    ('"<= 10%"', "10%", 21, '10% is not a condition; write it as "<= 10%"'),
+    ("until: {requests: 5000}, ", "", 21, "until is missing; add until"),
+    ("disagreement:", "disagrement:", 21, "did you mean disagreement?"),
+    ("weight: 5%", "weight: 60%", 22, "60 % is above 50 %; write 50% or less"),
+    ("weight: 5%", "weight: 0.001%", 22, "finer than 0.01 %"),
+    ("weight: 5%, ", "", 22, "either weight or weights"),
+    ("weight: 5%, hold: 1h", "weight: 5%", 22, "hold is missing; add hold: 1h"),
+    ("- canary: {weight: 5%", "- canery: {weight: 5%", 22, "did you mean canary?"),
+    ("- canary: {weight: 5%", "- ab: {weight: 5%", 22, "ab is not in this version"),
+    ("10%, 20%, 35%", "10%, 5%, 35%", 23, "5 % is not above the 10 % before it"),
+    ("10%, 20%, 35%", "5%, 20%, 35%", 23, "5 % is not above the 5 % before it"),
+    ("[10%, 20%, 35%]", "20%", 23, "stands where a list is needed"),
+    ("policy: thompson", "policy: exp3", 24, "write one of thompson"),
+    ("floor: 5%", "floor: 50%", 24, "for each of 2 variants leaves nothing to move"),
+    ("p_best: 95%", "p_best: 100%", 24, "not between 0 and 1; write 95% or 0.95"),
+    ("every: 1m", "every: 31d", 24, "the first update would come after max_duration"),
+    (SHADOW + "    - canary: {weight: 5%", FULL + "    - canary: {weight: 5%", 21, "not the last"),
+    (FULL, FULL + SHADOW, 26, "shadow comes after a step that already serves candidates"),
+    (FULL, "    - full\n", 25, "a step has settings; write full: {}"),
+    (FULL, "    - {full: {}, canary: {}}\n", 25, "one strategy, and here are 2"),
+    (FULL, FULL + "  inclusion: 0%\n", 26, "nobody would take part"),
+    (FULL, FULL + "  flag: {}\n", 26, "a flag is moved by people and has no release list"),
+]  # fmt: skip
+
+
+def faults_of(text: str) -> tuple[str, ...]:
+    """All faults of a manifest."""
+    with pytest.raises(DefinitionError) as caught:
+        read_manifest(text, "f.yaml")
+    return caught.value.faults
+
+
+@pytest.mark.parametrize(("old", "new", "line", "said"), FAULTS)
+def test_a_fault_is_told_with_its_line_and_remedy(old: str, new: str, line: int, said: str) -> None:
+    """One fault in a manifest is one message that begins with file and line."""
+    faults = faults_of(spoilt(old, new))
+    assert any(fault.startswith(f"f.yaml:{line}: ") and said in fault for fault in faults), faults
+    assert all("; " in fault for fault in faults)
+
+
+def test_the_table_is_long_enough() -> None:
+    """At least 60 ways to write a manifest wrong are held."""
+    assert len(FAULTS) >= 60
+
+
+@pytest.mark.parametrize("word", ["ab", "approve", "blue_green", "contextual", "interleave",
+                                  "pause", "recreate", "rings", "rolling"])  # fmt: skip
+def test_steps_of_later_versions_are_known_and_refused(word: str) -> None:
+    """They are named as such, and their settings are not blamed."""
+    faults = faults_of(spoilt("- full: {keep_previous: 24h}", f"- {word}: {{whatever: [1, x]}}"))
+    assert len(faults) == 1
+    assert faults[0].startswith(f"f.yaml:25: spec.release[4].{word}: {word} is not in this version")
+
+
+def test_all_faults_come_at_once_in_the_order_of_their_lines() -> None:
+    """Faults of shape, of values and between parts are told together, none hiding another."""
+    text = spoilt("version: v1", "version: 1.10")
+    text = spoilt("weight: 5%", "weight: 60%", text)
+    text = spoilt("metric: errors", "metric: erors", text)
+    text = spoilt("owner: search", "ownr: search", text)
+    lines = [int(fault.split(":")[1]) for fault in faults_of(text)]
+    assert lines == [3, 8, 17, 22, 23, 23, 23]
+
+
+def test_what_refers_to_a_faulty_part_is_not_blamed() -> None:
+    """A metric that cannot be read is one fault, not one for each use of it."""
+    assert len(faults_of(spoilt("field: status, type: rate", "field: status, typ: rate"))) == 2
+    assert len(faults_of(spoilt("  metrics:\n", "  metrisc:\n"))) == 1
+
+
+def test_faults_of_a_list_are_numbered_as_it_is_written() -> None:
+    """An entry that cannot be read does not shift the others."""
+    text = spoilt("sample: 100%", "sample: 100")
+    faults = faults_of(spoilt("weight: 5%", "weight: 60%", text))
+    assert any("spec.release[1].canary.weight: 60 %" in fault for fault in faults)
+
+
+def test_the_manifest_of_the_handbook_is_read() -> None:
+    """Names, notations and defaults arrive as numbers with units."""
+    manifest = read_manifest(MANIFEST, "f.yaml")
+    spec = manifest.spec
+    assert (manifest.name, manifest.owner) == ("click-ranker", "search")
+    assert [step.strategy for step in spec.release] == [
+        "shadow", "canary", "canary", "bandit", "full"
+    ]  # fmt: skip
+    assert spec.candidates == ("challenger",)
+    assert spec.reward_wait_ms == 1_800_000
+    assert spec.guardrails[0].worse_by is not None
+    assert spec.guardrails[0].worse_by.value == 0.01
+    assert spec.guardrails[1].max is not None
+    assert spec.guardrails[1].max.value == 120.0
+
+
+def test_a_flag_is_read() -> None:
+    """A flag has no release list; its shares are where it starts."""
+    spec = read_manifest(FLAG, "f.yaml").spec
+    assert spec.flag is not None
+    assert spec.flag.weights_bp == {"off": 9_000, "on": 1_000}
+    assert spec.release == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"off": 90%', '"off": 80%', "the shares sum to 90 %; write shares that sum to 100%"),
+        ('"off": 90%', '"of": 90%', "of is not a variant; did you mean off?"),
+        ('  flag: {weights: {"off": 90%, "on": 10%}}\n', "", "neither release nor flag is given"),
+        ("  flag:", "  flags:", "did you mean flag?"),
+    ],
+)
+def test_faulty_flags_are_refused(old: str, new: str, said: str) -> None:
+    """Shares name variants and sum to 100 %."""
+    assert any(said in fault for fault in faults_of(spoilt(old, new, FLAG)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "- 1", "just text", "a: " + "[" * 50 + "]" * 50, "{" * 5_000, "a: \0", "x" * 1_100_000,
+     "a: &x [*x]", "? [1]: 2", "a: !!python/object:os.system {}", "\t- a"],
+)  # fmt: skip
+def test_documents_that_are_no_manifests_are_refused(text: str) -> None:
+    """Nothing crashes, nothing is executed, nothing grows."""
+    assert faults_of(text)
+
+
+@pytest.mark.parametrize("text", [MANIFEST, FLAG])
+def test_the_wire_form_comes_back_equal(text: str) -> None:
+    """What the decider reads from a Control record is what was applied, to the byte."""
+    spec = read_manifest(text, "f.yaml").spec
+    again = ExperimentSpec.from_json(spec.to_json())
+    assert again == spec
+    assert again.to_json() == spec.to_json()
+    assert again.digest() == spec.digest()
