@@ -81,6 +81,8 @@ def build_app(
         # Faust's own processing guarantees are not used: no tables, no transactions.
         processing_guarantee="at_least_once",
         store="memory://",
+        # Not `app.topic(maxsize=)`: Faust 0.15.3 takes it and drops it.
+        stream_buffer_maxsize=_QUEUED_BATCHES,
         # The batch in hand must be done before its partition goes to somebody else.
         stream_wait_empty=True,
         # Above 0, so that Faust's own assignor is used: it keeps partition indexes together.
@@ -95,7 +97,6 @@ def build_app(
         key_serializer="raw",
         value_serializer="raw",
         schema=RawSchema(key_serializer="raw", value_serializer="raw"),
-        maxsize=_QUEUED_BATCHES,
     )
     app.agent(
         source,
