@@ -6,12 +6,10 @@ column: nothing loops over facts but the quantiles and drift detectors, which ne
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from river import stats
 
 from tidegate.schemas.facts import CLASSES, NONE, STATUSES, ObservationBatch
 from tidegate.streams.detectors import DETECTORS, Detector
@@ -24,6 +22,7 @@ from tidegate.streams.estimation.columns import (
 )
 from tidegate.streams.estimation.moments import Moments, Sample, grouped
 from tidegate.streams.estimation.plan import Measurement, Plan
+from tidegate.streams.estimation.quantile import RunningQuantile
 from tidegate.streams.estimation.strata import Arm, Key, Pair, Strata, arms_of, pairs_of
 from tidegate.streams.estimation.tally import ShadowTally, Tally
 
@@ -37,6 +36,9 @@ class Ledger:
     """
 
     def __init__(self, plan: Plan) -> None:
+        self._begin(plan)
+
+    def _begin(self, plan: Plan) -> None:
         self.plan = plan
         self._measurements = {item.name: item for item in plan.measurements}
         self.tallies: Mapping[str, Tally] = {name: Tally() for name in plan.variants}
@@ -46,8 +48,8 @@ class Ledger:
         self._early = {
             (item.name, name): Sample() for item, name in keys if item.source == "outcome"
         }
-        self._quantiles: dict[tuple[str, str], Any] = {
-            (item.name, name): stats.Quantile(item.quantile)
+        self._quantiles = {
+            (item.name, name): RunningQuantile(item.quantile)
             for item, name in keys
             if item.quantile is not None
         }
@@ -160,9 +162,7 @@ class Ledger:
     def _follow(self, item: Measurement, variant: str, values: Any) -> None:
         """Feeds what needs every value, in the order of the facts."""
         if item.quantile is not None:
-            update = self._quantiles[item.name, variant].update
-            for value in values.tolist():
-                update(value)
+            self._quantiles[item.name, variant].feed(values.tolist())
         for bound in item.bounds:
             counts = self._above[item.name, variant, bound]
             counts[0] += len(values)
@@ -217,9 +217,8 @@ class Ledger:
         return self._early[measurement, variant].moments()
 
     def quantile(self, measurement: str, variant: str) -> float | None:
-        """The running quantile (P-square: Jain and Chlamtac 1985), None without values."""
-        value = self._quantiles[measurement, variant].get()
-        return None if value is None else float(value)
+        """The running quantile, None without values."""
+        return self._quantiles[measurement, variant].value()
 
     def above(self, measurement: str, variant: str, bound: float) -> tuple[int, int]:
         """Number of values, and of those above `bound`."""
@@ -240,7 +239,7 @@ class Ledger:
             "shadows": {name: item.to_state() for name, item in self.shadows.items()},
             "strata": self._strata.to_state(),
             "early": [[*key, item.to_state()] for key, item in self._early.items()],
-            "quantiles": [[*key, _dump_quantile(item)] for key, item in self._quantiles.items()],
+            "quantiles": [[*key, item.to_state()] for key, item in self._quantiles.items()],
             "above": [[*key, *counts] for key, counts in self._above.items()],
             "detectors": [[*key, item.to_state()] for key, item in self._detectors.items()],
         }
@@ -249,38 +248,44 @@ class Ledger:
     def from_state(cls, plan: Plan, state: Mapping[str, Any]) -> Ledger:
         """The ledger that `to_state` told of, under the same plan."""
         ledger = cls(plan)
-        ledger.tallies = {
-            name: Tally.from_state(item) for name, item in sorted(state["tallies"].items())
-        }
-        ledger.shadows = {
-            name: ShadowTally.from_state(item) for name, item in sorted(state["shadows"].items())
-        }
-        ledger._strata.from_state(state["strata"])
-        for measurement, variant, item in state["early"]:
-            ledger._early[measurement, variant] = Sample.from_state(item)
-        for measurement, variant, item in state["quantiles"]:
-            _load_quantile(ledger._quantiles[measurement, variant], item)
-        for measurement, variant, bound, number, above in state["above"]:
-            ledger._above[measurement, variant, bound] = [number, above]
-        for measurement, variant, kind, item in state["detectors"]:
-            ledger._detectors[measurement, variant, kind].from_state(item)
+        ledger._load(state)
         return ledger
+
+    def amend(self, plan: Plan) -> None:
+        """Goes on under a changed plan of the same generation.
+
+        What is measured as before keeps its statistics; what is new or changed starts empty.
+        """
+        state = self.to_state()
+        kept = frozenset(self.plan.measurements) & frozenset(plan.measurements)
+        names = frozenset(item.name for item in kept)
+        for table in ("early", "quantiles", "above", "detectors"):
+            state[table] = [
+                row for row in state[table] if row[0] in names and row[1] in plan.variants
+            ]
+        for table in ("tallies", "shadows"):
+            state[table] = {name: state[table].get(name) for name in plan.variants}
+        self._begin(plan)
+        self._load(state)
+        self._strata.keep(names)
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        for name in self.plan.variants:
+            if state["tallies"][name] is not None:
+                self.tallies[name].load(state["tallies"][name])
+                self.shadows[name].load(state["shadows"][name])
+        self._strata.from_state(state["strata"])
+        for measurement, variant, item in state["early"]:
+            self._early[measurement, variant].absorb(Sample.from_state(item))
+        for measurement, variant, item in state["quantiles"]:
+            self._quantiles[measurement, variant].load(item)
+        for measurement, variant, bound, number, above in state["above"]:
+            self._above[measurement, variant, bound][:] = [number, above]
+        for measurement, variant, kind, item in state["detectors"]:
+            self._detectors[measurement, variant, kind].from_state(item)
 
 
 def _by_context(contexts: Any, codes: Any, number: int, width: int) -> Any:
     """Counts by context and code, shape (number, width)."""
     flat = contexts.astype(np.int64) * width + codes
     return np.bincount(flat, minlength=number * width).reshape(number, width)
-
-
-def _dump_quantile(quantile: Any) -> str:
-    # P-square lives in River's Rust part, which gives bytes that are a function of its state.
-    if quantile.get() is None:
-        return ""
-    return b64encode(quantile._quantile.__getstate__()).decode()
-
-
-def _load_quantile(quantile: Any, state: str) -> None:
-    if state:
-        quantile._quantile.__setstate__(b64decode(state))
-        quantile._is_updated = True

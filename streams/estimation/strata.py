@@ -11,7 +11,7 @@ alike. With equal shares nothing is lost by pooling; that is stratification by p
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,6 +109,13 @@ class Strata:
             place = costs.index(min(costs))
             self._strata[place].absorb(self._strata.pop(place + 1))
 
+    def keep(self, measurements: Collection[str]) -> None:
+        """Forgets the samples of all other measurements."""
+        for stratum in self._strata:
+            stratum.samples = {
+                key: sample for key, sample in stratum.samples.items() if key[0] in measurements
+            }
+
     def since(self, key: Key) -> Sequence[Stratum]:
         """Strata that began at `key` or later, ascending."""
         return [stratum for stratum in self._strata if stratum.first >= key]
@@ -159,6 +166,8 @@ def arms_of(
         present = [moments for moments in found if moments is not None]
         if len(present) == len(variants):
             shared.append(present)
+    if not shared:
+        return tuple(Arm(variant, 0.0, 0.0, 0.0, binary) for variant in variants)
     totals = [sum(moments.n for moments in row) for row in shared]
     whole = sum(totals)
     return tuple(
@@ -168,37 +177,43 @@ def arms_of(
 
 
 def _arm(name: str, rows: Sequence[Moments], shares: Sequence[float], binary: bool) -> Arm:
-    spread = pooled_variance(rows, binary)
     mean = sum(share * row.mean for share, row in zip(shares, rows, strict=True))
-    variance = sum(
-        share * share * shrunk_variance(row, spread, binary) / row.n
-        for share, row in zip(shares, rows, strict=True)
-    )
+    variance = mean_variance(rows, shares, binary, within_variance(rows))
     return Arm(name, sum(row.n for row in rows), mean, variance, binary)
 
 
-def pooled_variance(rows: Sequence[Moments], binary: bool) -> float:
-    """Variance within strata, pooled; of proportions with half a success and half a failure added.
-
-    Without the added halves, no failure in a few hundred requests would mean certainty.
-    """
-    n = sum(row.n for row in rows)
-    if binary:
-        rate = (sum(row.n * row.mean for row in rows) + 0.5) / (n + 1.0)
-        return rate * (1.0 - rate)
+def within_variance(rows: Sequence[Moments]) -> float:
+    """Variance within strata, pooled over them; 0 when nothing varies."""
     freedom = sum(max(row.n - 1.0, 0.0) for row in rows)
     squares = sum(max(row.n - 1.0, 0.0) * row.variance for row in rows)
     return squares / freedom if freedom > 0.0 else 0.0
 
 
-def shrunk_variance(row: Moments, pooled: float, binary: bool) -> float:
-    """A stratum's variance, drawn to the pooled one by a single observation's worth.
+def mean_variance(
+    rows: Sequence[Moments], shares: Sequence[float], binary: bool, pooled: float
+) -> float:
+    """Variance of the mean sum(share * mean) over strata.
 
-    A stratum of one or two observations has no usable variance of its own.
+    Each stratum's own variance is drawn to the pooled one by one observation's worth: a stratum
+    of one or two observations has no usable variance of its own. Proportions get half a success
+    and half a failure added over all strata: without them, no failure in a few hundred requests
+    would mean certainty.
     """
-    own = row.mean * (1.0 - row.mean) if binary else row.variance
-    weight = row.n if binary else max(row.n - 1.0, 0.0)
-    return (weight * own + pooled) / (weight + 1.0)
+    floor = _half_added(rows) if binary else 0.0
+    total = 0.0
+    for row, share in zip(rows, shares, strict=True):
+        freedom = max(row.n - 1.0, 0.0)
+        variance = (freedom * row.variance + pooled) / (freedom + 1.0) + floor
+        total += share * share * variance / row.n
+    return total
+
+
+def _half_added(rows: Sequence[Moments]) -> float:
+    """What the added halves add to the variance of a single observation."""
+    n = sum(row.n for row in rows)
+    successes = sum(row.n * row.mean for row in rows)
+    rate, smoothed = successes / n, (successes + 0.5) / (n + 1.0)
+    return max(0.0, smoothed * (1.0 - smoothed) - rate * (1.0 - rate))
 
 
 def _cost(left: Stratum, right: Stratum) -> float:

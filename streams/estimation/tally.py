@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import Any
 
 from tidegate.schemas.facts import CLASSES, STATUSES
 
@@ -31,10 +33,10 @@ class Tally:
         """JSON values."""
         return asdict(self)
 
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
-        """Reads what `to_state` gave."""
-        return cls(**{item.name: state[item.name] for item in fields(cls)})
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Takes over what `to_state` gave."""
+        for item in fields(self):
+            setattr(self, item.name, copy(state[item.name]))
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ class ShadowTally:
         """JSON values."""
         return asdict(self)
 
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
-        """Reads what `to_state` gave."""
-        return cls(**state)
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Takes over what `to_state` gave."""
+        for item in fields(self):
+            setattr(self, item.name, copy(state[item.name]))
