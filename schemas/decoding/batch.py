@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tidegate.schemas import catalogue, codec
 from tidegate.schemas.decoding.columns import Fault
@@ -11,15 +12,28 @@ from tidegate.schemas.decoding.cursor import Cursor
 from tidegate.schemas.errors import EventError, UnknownSchemaId
 
 Row = tuple[Any, ...]
+Lists = tuple[list[Any], ...]
+"""`index`, the columns, and the faults, as the fields of a columns class."""
 
 _CACHE_MAX: Final = 16_384
+_AHEAD_MAX: Final = 2_048
 _TAIL_BYTES_MAX: Final = 4_096
 
-class BatchDecoder:
-    """Reads the values of one topic; a cache of shared tails is all it holds.
 
-    Nothing in the cache changes a result: what it answers is what decoding gave for the same
-    bytes, and it is emptied when full. So decoders may be shared, copied and thrown away.
+class _Ahead(NamedTuple):
+    """values[start:stop] decoded; the values must not change while they are held."""
+
+    values: Sequence[bytes | None]
+    start: int
+    stop: int
+    lists: Lists
+
+
+class BatchDecoder:
+    """Reads the values of one topic; a cache of shared tails and the last fetch is all it holds.
+
+    Nothing in there changes a result: what it answers is what decoding gave for the same bytes,
+    and it is bounded. So decoders may be shared, copied and thrown away.
     """
 
     def __init__(
@@ -43,15 +57,42 @@ class BatchDecoder:
         self._absent: Row = (None,) * shared
         self._tails: dict[bytes, Row] = {}
         self._interned: dict[Any, Any] = {}
+        self._ahead: _Ahead | None = None
 
-    def _read(self, values: Sequence[bytes | None], start: int, stop: int) -> tuple[Any, ...]:
+    def _read(self, values: Sequence[bytes | None], start: int, stop: int) -> Lists:
         """`index`, the columns and the faults of values[start:stop].
 
-        Depends on each value alone: however a run is split, the results are the same.
+        Depends on each value alone: however a run is split, the results are the same. A fetch
+        holds several runs; it is decoded some way ahead and cut, because many records together
+        cost less than few.
 
         Raises:
             UnknownSchemaId: a record's Confluent schema id is not bound yet; nothing is decoded.
         """
+        ahead = self._ahead
+        if ahead is None or ahead.values is not values or start < ahead.start or stop > ahead.stop:
+            ahead = self._look_ahead(values, start, stop)
+        if (start, stop) == (ahead.start, ahead.stop):
+            return ahead.lists
+        index, *columns, faults = ahead.lists
+        first, last = bisect_left(index, start), bisect_left(index, stop)
+        return (
+            index[first:last],
+            *(column[first:last] for column in columns),
+            [fault for fault in faults if start <= fault[0] < stop],
+        )
+
+    def _look_ahead(self, values: Sequence[bytes | None], start: int, stop: int) -> _Ahead:
+        end = max(stop, min(len(values), start + _AHEAD_MAX))
+        try:
+            lists = self._decode(values, start, end)
+        except UnknownSchemaId:
+            # It may stand behind the run that was asked for.
+            return _Ahead(values, start, stop, self._decode(values, start, stop))
+        self._ahead = _Ahead(values, start, end, lists)
+        return self._ahead
+
+    def _decode(self, values: Sequence[bytes | None], start: int, stop: int) -> Lists:
         chunk = values[start:stop]
         columns, tails, unusual = self._read_together(chunk)
         faults: list[Fault] = []

@@ -42,17 +42,25 @@ def one_by_one(
 
 
 def decoded(
-    decoder: Any, values: Sequence[bytes | None], size: int | None = None
+    decoder: Any, values: Sequence[bytes | None], size: int | None = None, ahead: bool = True
 ) -> tuple[Rows, Rows]:
-    """The same from a decoder, in runs of `size` records or in one."""
+    """The same from a decoder, in runs of `size` records or in one.
+
+    `ahead`: the runs are of one fetch, so that the decoder may look ahead; else each has its own.
+    """
     rows: Rows = []
     faults: Rows = []
     step = size or max(1, len(values))
     for start in range(0, len(values), step):
-        found = decoder.decode(values, start, min(start + step, len(values)))
+        stop = min(start + step, len(values))
+        if ahead:
+            shift, found = 0, decoder.decode(values, start, stop)
+        else:
+            shift, found = start, decoder.decode(values[start:stop], 0, stop - start)
         columns = [getattr(found, item.name) for item in fields(found)]
+        columns[0] = [index + shift for index in columns[0]]
         rows += map(_comparable, zip(*columns[:-1], strict=True))
-        faults += columns[-1]
+        faults += [(index + shift, *fault) for index, *fault in columns[-1]]
     return rows, faults
 
 
