@@ -1,0 +1,1 @@
+"""Joining: predictions, shadow predictions and outcomes become facts."""

@@ -1,0 +1,155 @@
+"""An outcome is credited to the prediction that was recorded, or told apart as irregular."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tidegate.schemas.decoding.columns import OutcomeTail
+from tidegate.schemas.decoding.outcomes import OutcomeDecoder
+from tidegate.schemas.facts import NONE
+from tidegate.streams.joining import attribution
+from tidegate.streams.joining.layout import (
+    ACTIVATION_ENTRY,
+    CLOSED_BYTES,
+    ENTRY,
+    ENTRY_BYTES,
+    ENTRY_NAME,
+    HEAD,
+    IDENTITY,
+    WAITING_OUTCOME,
+    entries_start,
+)
+from tidegate.streams.joining.refusal import refuse
+from tidegate.streams.joining.settings import OUTCOMES_MAX
+from tidegate.streams.joining.state import (
+    CONFLICT,
+    DUPLICATE,
+    EXPIRED,
+    LATE,
+    OUTCOME,
+    JoinState,
+)
+from tidegate.streams.merge import Run
+
+
+class Outcomes:
+    """Joins the records of `outcomes`."""
+
+    def __init__(self, state: JoinState) -> None:
+        self._state = state
+        self._decoder = OutcomeDecoder()
+
+    def records(self, run: Run) -> None:
+        """Take a run of outcomes."""
+        state = self._state
+        columns = self._decoder.decode(run.values, run.start, run.stop)
+        refuse(state, run, columns, columns.occurred_at)
+        open_requests, closed = state.requests.open, state.requests.closed
+        covers, base = state.batches.covers, run.first_offset - run.start + 1
+        for index, key, outcome_id, value, occurred_ms, (metric, source) in zip(
+            columns.index, columns.keys, columns.outcome_ids, columns.values,
+            columns.occurred_at, self._names(columns.tails), strict=True,
+        ):  # fmt: skip
+            covers[OUTCOME] = base + index
+            if key in open_requests:
+                self._attribute(key, metric, source, outcome_id, value, occurred_ms)
+            elif key in closed:
+                self._after_close(key, metric, outcome_id, value)
+            else:
+                self._wait(key, metric, source, outcome_id, value, occurred_ms)
+        covers[OUTCOME] = base + run.stop - 1
+
+    def after_waiting(self, key: bytes, item: bytes) -> None:
+        """Join an outcome whose prediction has just come."""
+        _, _, metric, source, outcome_id, value, occurred_ms = WAITING_OUTCOME.unpack(item)
+        self._touch(metric, source)
+        self._attribute(key, metric, source, outcome_id, value, occurred_ms)
+
+    def _attribute(
+        self, key: bytes, metric: int, source: int, outcome_id: int, value: float, occurred_ms: int
+    ) -> None:
+        """The prediction is known and its deadline has not passed."""
+        state = self._state
+        stored = state.requests.open[key]
+        served_ms, _, tail = IDENTITY.unpack_from(stored)
+        if metric == NONE:
+            self._irregular(EXPIRED, key, tail, metric, value)
+            return
+        start = entries_start(stored)
+        if len(stored) > start:
+            found = attribution.find_entry(stored, start, ENTRY_NAME.pack(metric, outcome_id))
+            if found >= 0:
+                self._repeated(key, tail, metric, value, ENTRY.unpack_from(stored, found)[2])
+                return
+        shared = state.interned.tails.get(tail)
+        early_ms = state.settings.early_tolerance_ms
+        after_ms = occurred_ms - served_ms
+        if not attribution.in_window(after_ms, shared.reward_wait_ms, early_ms):
+            self._irregular(LATE, key, tail, metric, value)
+            return
+        if len(stored) - start >= OUTCOMES_MAX * ENTRY_BYTES:
+            self._irregular(EXPIRED, key, tail, metric, value)
+            return
+        entry = ENTRY.pack(metric, outcome_id, value, after_ms + early_ms)
+        state.requests.open[key] = stored + entry
+        state.counts["outcome.counted"] += 1
+        if metric != ACTIVATION_ENTRY:
+            state.batches.matched(key, tail, metric, value, occurred_ms, source)
+        elif shared.deferred and not attribution.is_activated(stored[start:]):
+            _, _, _, held, *_, layout, _ = HEAD.unpack_from(stored)
+            state.batches.exposure(key, stored[:start], tail, held, layout)
+
+    def _after_close(self, key: bytes, metric: int, outcome_id: int, value: float) -> None:
+        """The deadline has passed, and the request is still remembered."""
+        stored = self._state.requests.closed[key]
+        tail = IDENTITY.unpack_from(stored)[2]
+        name = ENTRY_NAME.pack(metric, outcome_id)
+        found = attribution.find_entry(stored, CLOSED_BYTES, name) if metric != NONE else -1
+        if found >= 0:
+            self._repeated(key, tail, metric, value, ENTRY.unpack_from(stored, found)[2])
+        else:
+            self._irregular(LATE, key, tail, metric, value)
+
+    def _repeated(self, key: bytes, tail: int, metric: int, value: float, first: float) -> None:
+        """The same request, metric and outcome id: the first stands."""
+        self._irregular(DUPLICATE if value == first else CONFLICT, key, tail, metric, value)
+
+    def _wait(
+        self, key: bytes, metric: int, source: int, outcome_id: int, value: float, occurred_ms: int
+    ) -> None:
+        """No prediction is known, now: it may be on its way."""
+        state = self._state
+        deadline_ms = state.log_time_ms + state.settings.early_wait_ms
+        state.wait(
+            key,
+            WAITING_OUTCOME.pack(
+                OUTCOME, deadline_ms, metric, source, outcome_id, value, occurred_ms
+            ),
+        )
+
+    def _irregular(self, kind: int, key: bytes, tail: int, metric: int, value: float) -> None:
+        named = NONE if metric == ACTIVATION_ENTRY else metric
+        self._state.irregular(kind, OUTCOME, key, tail, named, value)
+
+    def _names(self, tails: Sequence[OutcomeTail]) -> list[tuple[int, int]]:
+        """Numbers of metric and source of each tail; most tails are the same few objects."""
+        known: dict[int, tuple[int, int]] = {}
+        numbers = []
+        for tail in tails:
+            pair = known.get(id(tail))
+            if pair is None:
+                pair = known[id(tail)] = self._number(tail)
+            numbers.append(pair)
+        return numbers
+
+    def _number(self, tail: OutcomeTail) -> tuple[int, int]:
+        names = self._state.interned.names
+        metric = ACTIVATION_ENTRY if tail.activation else names.number(tail.metric)
+        source = names.number(tail.source) if tail.source else NONE
+        self._touch(metric, source)
+        return metric, source
+
+    def _touch(self, metric: int, source: int) -> None:
+        for number in (metric, source):
+            if number < ACTIVATION_ENTRY:
+                self._state.interned.names.touch(number, self._state.horizon_ms)

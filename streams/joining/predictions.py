@@ -1,0 +1,135 @@
+"""A prediction opens a request: an exposure at once, and whatever has been waiting for it."""
+
+from __future__ import annotations
+
+from math import nan
+from typing import Final
+
+from tidegate.schemas.decoding.columns import Doubles, PredictionColumns, PredictionTail
+from tidegate.schemas.decoding.predictions import PredictionDecoder
+from tidegate.schemas.facts import NONE
+from tidegate.streams.joining import attribution
+from tidegate.streams.joining.layout import HEAD, IDENTITY
+from tidegate.streams.joining.outcomes import Outcomes
+from tidegate.streams.joining.refusal import refuse
+from tidegate.streams.joining.shadows import Shadows
+from tidegate.streams.joining.state import (
+    CONFLICT,
+    DUPLICATE,
+    EXPIRED,
+    OUTCOME,
+    PREDICTION,
+    JoinState,
+)
+from tidegate.streams.merge import Run
+
+_NO_DOUBLES: Final[Doubles] = ((), b"")
+
+
+class Predictions:
+    """Joins the records of `predictions`."""
+
+    def __init__(self, state: JoinState, shadows: Shadows, outcomes: Outcomes) -> None:
+        self._state = state
+        self._shadows = shadows
+        self._outcomes = outcomes
+        self._decoder = PredictionDecoder()
+
+    def records(self, run: Run) -> None:
+        """Take a run of predictions."""
+        state = self._state
+        columns = self._decoder.decode(run.values, run.start, run.stop)
+        refuse(state, run, columns, columns.served_at)
+        tails = state.interned.tails.numbers(columns.tails)
+        attributes = state.interned.attributes.numbers(columns.attributes)
+        layouts = counts = [0] * len(tails)
+        if any(columns.features):
+            pairs = [doubles or _NO_DOUBLES for doubles in columns.features]
+            layouts = state.interned.layouts.numbers([names for names, _ in pairs])
+            counts = [len(names) for names, _ in pairs]
+        heads = list(map(
+            HEAD.pack, columns.served_at, columns.units, tails, attributes, columns.propensity,
+            columns.score, columns.latency, columns.label, layouts, counts,
+        ))  # fmt: skip
+        self._open(run, columns, heads, list(zip(tails, attributes, layouts, strict=True)))
+
+    def _open(
+        self,
+        run: Run,
+        columns: PredictionColumns,
+        heads: list[bytes],
+        numbers: list[tuple[int, int, int]],
+    ) -> None:
+        state = self._state
+        requests, batches, interned = state.requests, state.batches, state.interned
+        open_requests, closed, serials = requests.open, requests.closed, state.waiting.serials
+        tails_used, sets_used = interned.tails.last_used_ms, interned.attributes.last_used_ms
+        now_ms, grace_ms = state.log_time_ms, state.settings.grace_ms
+        open_max = state.settings.open_max
+        covers, base = batches.covers, run.first_offset - run.start + 1
+        last_ms, timer = -1, list[bytes]()
+        for index, key, head, (tail, held, layout), shared, served_ms, features, measures in zip(
+            columns.index, columns.keys, heads, numbers, columns.tails, columns.served_at,
+            columns.features, columns.measures, strict=True,
+        ):  # fmt: skip
+            covers[0] = base + index
+            if key in open_requests or key in closed:
+                self._repeated(key, head, shared)
+                continue
+            if NONE in (tail, held, layout):
+                state.irregular(EXPIRED, PREDICTION, key, NONE, NONE, nan)
+                continue
+            deadline_ms = attribution.deadline_ms(
+                now_ms, served_ms, shared.reward_wait_ms + grace_ms
+            )
+            if deadline_ms != last_ms:
+                last_ms, timer = deadline_ms, requests.timer(deadline_ms)
+            timer.append(key)
+            if tails_used[tail] < deadline_ms:  # noqa: PLR1730  # four times as fast as max()
+                tails_used[tail] = deadline_ms
+            if sets_used[held] < deadline_ms:  # noqa: PLR1730  # four times as fast as max()
+                sets_used[held] = deadline_ms
+            if features is not None:
+                head += features[1]  # noqa: PLW2901  # the head becomes the state
+                interned.layouts.touch(layout, deadline_ms)
+            open_requests[key] = head
+            if not shared.deferred:
+                if measures is not None:
+                    self._measures(tail, measures, deadline_ms)
+                batches.exposure(key, head, tail, held, layout)
+            if key in serials:
+                self._welcome(key)
+            if len(open_requests) > open_max:
+                self._expire()
+        covers[0] = base + run.stop - 1
+
+    def _measures(self, tail: int, measures: Doubles, deadline_ms: int) -> None:
+        layouts = self._state.interned.layouts
+        layout = layouts.number(measures[0])
+        if layout != NONE:
+            layouts.touch(layout, deadline_ms)
+            self._state.batches.measures(tail, layout, measures[1])
+
+    def _welcome(self, key: bytes) -> None:
+        """Join what came before its prediction, in the order it came."""
+        for item in self._state.waiting.take(key):
+            if item[0] == OUTCOME:
+                self._outcomes.after_waiting(key, item)
+            else:
+                self._shadows.after_waiting(key, item)
+
+    def _repeated(self, key: bytes, head: bytes, shared: PredictionTail) -> None:
+        """The first prediction stands; a repeat that says the same is only a duplicate."""
+        state = self._state
+        requests = state.requests
+        served_ms, unit, tail = IDENTITY.unpack_from(requests.open.get(key) or requests.closed[key])
+        again_ms, again_unit, _ = IDENTITY.unpack_from(head)
+        first = state.interned.tails.get(tail)
+        same = (served_ms, unit, first.context) == (again_ms, again_unit, shared.context)
+        state.irregular(DUPLICATE if same else CONFLICT, PREDICTION, key, tail, NONE, nan)
+
+    def _expire(self) -> None:
+        """Too many are open: give up the one with the earliest deadline."""
+        key, stored = self._state.requests.expire()
+        tail = IDENTITY.unpack_from(stored)[2]
+        self._state.irregular(EXPIRED, PREDICTION, key, tail, NONE, nan)
