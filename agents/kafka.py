@@ -27,7 +27,7 @@ from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import Unreachable
 from tidegate.schemas.topics import TOPICS
 
-ANSWER_SECONDS_MAX = 10.0
+ANSWER_SECONDS_MAX = 5.0
 SILENCE_SECONDS_MAX = 30.0
 _FETCH_RECORDS = 500
 

@@ -33,6 +33,7 @@ class LocalBroker(Broker):
     Args:
         nodes: how many; each is broker and controller.
         data: keeps the data between runs; a temporary folder, removed at `stop`, when None.
+        port: where clients of node 1 find it if it is free; any free one otherwise.
         tell: is given one sentence when something takes long.
 
     Raises:
@@ -46,6 +47,7 @@ class LocalBroker(Broker):
         self,
         nodes: int = 1,
         data: Path | None = None,
+        port: int = 0,
         tell: Callable[[str], None] = tell_on_stderr,
     ) -> None:
         if nodes < 1:
@@ -53,7 +55,7 @@ class LocalBroker(Broker):
         java, jars = java_command(), kafka_jars(tell)
         self._temporary = data is None
         self._folder = data or Path(tempfile.mkdtemp(prefix="tidegate-kafka-"))
-        everyone = dict(enumerate(_free_ports(nodes), start=1))
+        everyone = dict(enumerate(_free_ports(nodes, port), start=1))
         self._nodes = {
             number: Node(number, ports, self._folder / f"node-{number}", java, jars)
             for number, ports in everyone.items()
@@ -143,11 +145,12 @@ class LocalBroker(Broker):
         time.sleep(0.05)
 
 
-def _free_ports(nodes: int) -> list[Ports]:
+def _free_ports(nodes: int, first: int) -> list[Ports]:
     sockets = [socket.socket() for _ in range(2 * nodes)]
     try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
+        for index, each in enumerate(sockets):
+            wanted = first if index == 0 and not _listens(first) else 0
+            each.bind(("127.0.0.1", wanted))
         numbers = [each.getsockname()[1] for each in sockets]
     finally:
         for each in sockets:

@@ -1,0 +1,63 @@
+"""The topics table under these settings, on these settings' cluster."""
+
+from __future__ import annotations
+
+import time
+
+from tidegate.agents.kafka import new_admin, require_broker
+from tidegate.agents.settings import Settings
+from tidegate.infra.brokers import Broker
+from tidegate.infra.cluster import apply_changes, find_topics
+from tidegate.infra.topics import Change, Fault, WantedTopic, check, plan, wanted_topics
+from tidegate.schemas.errors import Unreachable
+
+_SHOWN_SECONDS_MAX = 30.0
+
+
+def wanted(settings: Settings) -> list[WantedTopic]:
+    """All topics, as these settings want them."""
+    return wanted_topics(
+        settings.prefix, settings.partitions, settings.decision_partitions, settings.replication
+    )
+
+
+def plan_topics(settings: Settings) -> list[Change]:
+    """What `apply_topics` would do.
+
+    Raises:
+        Unreachable: no broker answers.
+    """
+    require_broker(settings)
+    return plan(wanted(settings), find_topics(new_admin(settings), wanted(settings)))
+
+
+def apply_topics(settings: Settings, broker: Broker | None = None) -> list[Change]:
+    """Create and change topics; what was done. Returns when the cluster tells of it everywhere.
+
+    Args:
+        broker: the one these settings name, if it is ours: an embedded one must be asked itself.
+
+    Raises:
+        DefinitionError: the cluster refuses, with its words for each topic.
+        Unreachable: no broker answers, or the changes do not show.
+    """
+    changes = plan_topics(settings)
+    create = broker.create_topics if broker is not None and broker.kind == "embedded" else None
+    apply_changes(new_admin(settings), changes, create)
+    # A broker acknowledges a change before all of them tell of it.
+    deadline = time.monotonic() + _SHOWN_SECONDS_MAX
+    while left := plan_topics(settings):
+        if time.monotonic() > deadline:
+            raise Unreachable(f"the cluster does not show what it acknowledged: {left[0]}")
+        time.sleep(0.1)
+    return changes
+
+
+def check_topics(settings: Settings) -> list[Fault]:
+    """All that keeps agents from starting, each with what mends it.
+
+    Raises:
+        Unreachable: no broker answers.
+    """
+    require_broker(settings)
+    return check(wanted(settings), find_topics(new_admin(settings), wanted(settings)))
