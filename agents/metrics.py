@@ -124,7 +124,7 @@ class Metrics:
 
 
 def fold_samples(partition: int, counters: Mapping[str, int]) -> Iterator[Sample]:
-    """Counters of a fold, named `stream.class`; the class `pending` falls as well as rises."""
+    """Counters of a fold, named `stream.class`; what is `pending` falls as well as rises."""
     for name, count in sorted(counters.items()):
         stream, _, kind = name.rpartition(".")
         if kind == "pending":

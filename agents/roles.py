@@ -12,15 +12,16 @@ FoldingRole = Callable[[Settings, str], HandlerFactory]
 
 
 def _joiner(settings: Settings, engine: str) -> HandlerFactory:
-    from tidegate.agents.joiner import handler_factory
+    from tidegate.agents.joiner import joiner_factory
 
-    return handler_factory(settings, engine)
+    return joiner_factory(settings, engine)
 
 
 def _decider(settings: Settings, engine: str) -> HandlerFactory:
-    from tidegate.agents.decider import handler_factory
+    # River and scipy are loaded here: a joiner can do without them.
+    from tidegate.agents.decider import decider_factory
 
-    return handler_factory(settings, engine)
+    return decider_factory(settings, engine)
 
 
 FOLDING_ROLES: Mapping[str, FoldingRole] = {"joiner": _joiner, "decider": _decider}

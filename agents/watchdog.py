@@ -63,9 +63,10 @@ class Verdict:
 
 @dataclass(slots=True)
 class Judge:
-    """Remembers since when each topic-partition has had lag without moving."""
+    """Remembers since when each topic-partition has had lag without moving, or no known end."""
 
     _stuck: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _known_at: float | None = None
 
     def judge(self, seen: Observed) -> Verdict:
         """Health red after 10 s, the end after 30 s; never while idle or held back on purpose.
@@ -86,7 +87,10 @@ class Judge:
                 faults.append(f"{name} has lag {progress.lag} and has not moved for {stuck:.0f} s")
             if stuck >= EXIT_SECONDS and not fatal:
                 fatal = faults[-1]
-        if seen.progress and all(progress.end is None for progress in seen.progress.values()):
+        unknown = seen.progress and all(each.end is None for each in seen.progress.values())
+        if not unknown or self._known_at is None:
+            self._known_at = seen.at
+        elif seen.at - self._known_at >= HEALTH_SECONDS:
             faults.append("no broker tells where the logs end")
         if seen.tick_age is not None and seen.tick_age > TICK_AGE_SECONDS:
             faults.append(

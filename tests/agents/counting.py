@@ -19,9 +19,11 @@ from tidegate.agents.hosting.host import HandlerFactory
 from tidegate.agents.settings import Settings, load_settings
 from tidegate.schemas.canonical import canonical_json
 from tidegate.schemas.marks import Marker
+from tidegate.schemas.topics import merged_topics
 from tidegate.streams.merge import Run
 from tidegate.streams.output import Emit, Output
 
+JOINED = merged_topics("joiner")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -53,7 +55,7 @@ class CountingHandler:
         for value in run.values[run.start : run.stop]:
             if value == b"poison":
                 raise ValueError("poison")
-            name = f"rank{run.rank}.counted"
+            name = f"{JOINED[run.rank].name}.counted"
             self._counts[name] = self._counts.get(name, 0) + 1
             self._digest = sha256(self._digest.encode() + (value or b"")).hexdigest()
 
