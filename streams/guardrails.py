@@ -1,71 +1,236 @@
 """Guardrails: what must not happen to a candidate, judged on every batch of facts.
 
-A guardrail fails when the harm is beyond its limit with always valid confidence, so it may be
-looked at as often as facts come; it passes when the harm is surely within. Below `min_samples` of
-the candidate nothing is said: no data is neither success nor failure.
+A guardrail fails when the harm is surely beyond its limit, with confidence that is always valid,
+so it may be looked at as often as facts come; it passes when the harm is surely within. Below
+`min_samples` of the candidate nothing is said: no data is neither success nor failure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail, Metric
-from tidegate.streams import inference
 from tidegate.streams.estimation import Ledger
+from tidegate.streams.inference import Bound, method_for, share
 from tidegate.streams.strategies.base import Verdict
 from tidegate.streams.wording import count, number, percent, points, signed
 
 Key = tuple[int, int]
+"""(epoch, version) of a routing table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """From where on evidence counts: a table, and for quantiles what had been counted by then.
+
+    `requests` and `beyond` are subtracted from the ledger's counts above a bound.
+    """
+
+    table: Key = (0, 0)
+    requests: int = 0
+    beyond: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What one guardrail says about one candidate.
 
-    `harm` is how much worse the candidate is (or how far beyond nothing a bounded value is), in
-    the unit of `limit`; `low` and `high` are its always valid bounds, each one-sided at `alpha`.
-    `value` is the candidate's, `control_value` control's where it is compared. None: no data.
+    `value` is the candidate's. Under `compare`, `effect` is candidate minus control (relative to
+    control when `relative`), `lower` and `upper` its bounds, `limit` how much worse is too much.
+    Under `max` and `min` the bounds are those of `value`; of a quantile, `share` of requests
+    above the bound, whose bounds they are. Each bound misses the truth with probability `alpha`
+    at most, at whatever time one looks. None: nothing can be said.
     """
 
-    index: int
+    guardrail: int
     candidate: str
     metric: str
+    condition: Literal["compare", "max", "min"]
+    on_breach: str
     verdict: Verdict
     n: int
+    min_samples: int
     limit: float
+    alpha: float
+    relative: bool = False
     value: float | None = None
     control_value: float | None = None
-    harm: float | None = None
-    low: float | None = None
-    high: float | None = None
+    effect: float | None = None
+    share: float | None = None
+    lower: float | None = None
+    upper: float | None = None
     sentence: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As evidence."""
-        return {
-            "guardrail": self.index, "candidate": self.candidate, "metric": self.metric,
-            "verdict": str(self.verdict), "n": self.n, "limit": self.limit, "value": self.value,
-            "control_value": self.control_value, "harm": self.harm, "low": self.low,
-            "high": self.high, "sentence": self.sentence,
-        }  # fmt: skip
+        return {**asdict(self), "verdict": str(self.verdict)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One guardrail and one candidate."""
+
+    spec: ExperimentSpec
+    index: int
+    candidate: str
+    ledger: Ledger
+    since: Since
+
+    @property
+    def guardrail(self) -> Guardrail:
+        return self.spec.guardrails[self.index]
+
+    @property
+    def metric(self) -> Metric:
+        return self.spec.metrics[self.guardrail.metric]
+
+    @property
+    def label(self) -> str:
+        quantile = self.metric.quantile
+        return self.guardrail.metric + ("" if quantile is None else f" p{quantile * 100:g}")
+
+    @property
+    def limit(self) -> float:
+        guardrail = self.guardrail
+        chosen = guardrail.worse_by or guardrail.max or guardrail.min
+        return chosen.value if chosen is not None else 0.0
+
+    def reading(self, verdict: Verdict, n: float, **found: Any) -> Reading:
+        guardrail = self.guardrail
+        if guardrail.worse_by is not None:
+            condition: Literal["compare", "max", "min"] = "compare"
+        else:
+            condition = "min" if guardrail.max is None else "max"
+        return Reading(
+            self.index, self.candidate, guardrail.metric, condition, guardrail.on_breach, verdict,
+            int(n), guardrail.min_samples, self.limit, guardrail.alpha, **found,
+        )
 
 
 def read(
-    spec: ExperimentSpec, index: int, candidate: str, ledger: Ledger, since: Key
+    spec: ExperimentSpec, index: int, candidate: str, ledger: Ledger, since: Since
 ) -> Reading:
-    """What guardrail `index` says about `candidate` on evidence of tables from `since` on."""
-    guardrail = spec.guardrails[index]
-    metric = spec.metrics[guardrail.metric]
-    if guardrail.worse_by is not None:
-        return _compared(spec, index, candidate, ledger, since)
-    if metric.type == "quantile":
-        return _bounded_quantile(guardrail, metric, index, candidate, ledger)
-    return _bounded_mean(guardrail, metric, index, candidate, ledger, since)
+    """What guardrail `index` says about `candidate` on the evidence since `since`."""
+    case = _Case(spec, index, candidate, ledger, since)
+    if case.guardrail.worse_by is not None:
+        return _compared(case)
+    if case.metric.quantile is not None:
+        return _bounded_quantile(case)
+    return _bounded_mean(case)
 
 
-def _verdict(low: float, high: float, limit: float) -> Verdict:
-    if low > limit:
+def _compared(case: _Case) -> Reading:
+    """Candidate against concurrent control, stratum by stratum."""
+    margin = case.guardrail.worse_by
+    relative = margin is not None and margin.kind == "relative"
+    pairs = case.ledger.pairs(
+        case.guardrail.metric, case.spec.control, case.candidate, case.since.table
+    )
+    n = sum(pair.candidate.n for pair in pairs)
+    if n < case.guardrail.min_samples:
+        return case.reading(Verdict.NO_DATA, n, relative=relative)
+    method = method_for(_is_share(case.metric))
+    found = method.compare(pairs, case.guardrail.alpha, relative)
+    if found is None:
+        return case.reading(Verdict.INCONCLUSIVE, n, relative=relative)
+    goal = case.metric.goal
+    verdict = Verdict.INCONCLUSIVE
+    if found.is_worse(goal, case.limit):
+        verdict = Verdict.FAIL
+    elif found.is_within(goal, case.limit):
+        verdict = Verdict.PASS
+    nearest = found.lower if goal == "decrease" else found.upper
+    sentence = ""
+    if found.estimate is not None:
+        sentence = (
+            f"{case.label} {_value(case.metric, found.candidate)} against"
+            f" {_value(case.metric, found.control)} in control:"
+            f" {_effect(case.metric, found.estimate, relative)}"
+        )
+    if nearest is not None:
+        limit = _effect(case.metric, case.limit, relative).removeprefix("+")
+        bound = _effect(case.metric, nearest, relative)
+        sentence += f", at least {bound} {_terms(case, limit, found.n_candidate)}"
+    return case.reading(
+        verdict, n, relative=relative, value=found.candidate, control_value=found.control,
+        effect=found.estimate, lower=found.lower, upper=found.upper, sentence=sentence,
+    )
+
+
+def _bounded_mean(case: _Case) -> Reading:
+    """The candidate's own mean against a bound."""
+    moments = case.ledger.moments(case.guardrail.metric, case.candidate, case.since.table)
+    if moments.n < case.guardrail.min_samples:
+        return case.reading(Verdict.NO_DATA, moments.n)
+    found = method_for(_is_share(case.metric)).bound(moments, case.guardrail.alpha)
+    if found is None:
+        return case.reading(Verdict.INCONCLUSIVE, moments.n, value=moments.mean)
+    verdict = _against(found, case.limit, case.guardrail.max is not None)
+    word, bound = ("at least", found.lower) if case.guardrail.max else ("at most", found.upper)
+    limit = _value(case.metric, case.limit)
+    sentence = (
+        f"{case.label} {_value(case.metric, found.estimate)}, {word}"
+        f" {_value(case.metric, bound)} {_terms(case, limit, found.n)}"
+    )
+    return case.reading(
+        verdict, moments.n, value=found.estimate, lower=found.lower, upper=found.upper,
+        sentence=sentence,
+    )
+
+
+def _bounded_quantile(case: _Case) -> Reading:
+    """"p99 at most 120 ms" is "at most 1 % of requests above 120 ms"."""
+    name, bound = case.guardrail.metric, case.limit
+    requests, beyond = case.ledger.above(name, case.candidate, bound)
+    n, above = requests - case.since.requests, beyond - case.since.beyond
+    value = case.ledger.quantile(name, case.candidate)
+    if n < case.guardrail.min_samples:
+        return case.reading(Verdict.NO_DATA, n, value=value)
+    allowed = 1.0 - (case.metric.quantile or 0.0)
+    found = share.bound(n, above, case.guardrail.alpha)
+    is_max = case.guardrail.max is not None
+    verdict = _against(found, allowed, is_max)
+    word, nearest = ("at least", found.lower) if is_max else ("at most", found.upper)
+    said = "" if value is None else f" {_value(case.metric, value)}"
+    sentence = (
+        f"{case.label}{said}: {percent(found.estimate)} of requests above"
+        f" {_value(case.metric, bound)}, {word} {percent(nearest)}"
+        f" {_terms(case, percent(allowed), n)}"
+    )
+    return case.reading(
+        verdict, n, value=value, share=found.estimate, lower=found.lower, upper=found.upper,
+        sentence=sentence,
+    )
+
+
+def _against(found: Bound, limit: float, is_max: bool) -> Verdict:
+    surely_beyond = found.lower > limit if is_max else found.upper < limit
+    surely_within = found.upper <= limit if is_max else found.lower >= limit
+    if surely_beyond:
         return Verdict.FAIL
-    return Verdict.PASS if high <= limit else Verdict.INCONCLUSIVE
+    return Verdict.PASS if surely_within else Verdict.INCONCLUSIVE
+
+
+def _is_share(metric: Metric) -> bool:
+    return metric.type in ("binary", "rate")
+
+
+def _value(metric: Metric, value: float) -> str:
+    if _is_share(metric):
+        return percent(value)
+    return f"{number(value)} ms" if metric.field == "latency_ms" else number(value)
+
+
+def _effect(metric: Metric, effect: float, relative: bool) -> str:
+    if relative:
+        return f"{signed(effect * 100)} %"
+    if _is_share(metric):
+        return points(effect)
+    sign = "" if effect < 0 else "+"
+    return sign + _value(metric, effect)
+
+
+def _terms(case: _Case, limit: str, n: float) -> str:
+    confidence = percent(1.0 - case.guardrail.alpha, 0)
+    return f"(limit {limit}, {confidence} always valid, n = {count(int(n))})"

@@ -1,7 +1,8 @@
 """What a changed manifest means: the same generation goes on, or a new one opens.
 
-Statistics belong to what they were measured on. A change of the unit, control, the variants, the
-metrics or the salt would mix them, and so would a release whose running step is another one.
+Statistics belong to what they were measured on. Another unit, control, salt, variant or window, or
+a metric that is measured otherwise, would mix them; a metric that is added starts empty. A release
+whose running step is another one begins anew as well.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from tidegate.streams.rollout import ENDED, Phase, Signal
 from tidegate.streams.strategies.base import Shares
 from tidegate.streams.wording import listing
 
-_MIXING = ("unit", "control", "variants", "metrics", "salt")
-_KEEPING = ("objective", "guardrails", "release", "flag", "inclusion_bp")
+_PARTS = (
+    "unit", "control", "salt", "variants", "metrics", "objective", "guardrails", "release", "flag",
+    "inclusion_bp",
+)
+_MIXING = ("unit", "control", "salt", "variants")
 
 Say = Callable[[str], str]
 
@@ -31,10 +35,11 @@ def amend(state: ExperimentState, spec: ExperimentSpec, restart: bool, say: Say)
     if why:
         what = f"applied ({told}); generation {state.generation + 1} opens, because {why},"
         return start(state, spec, say(what))
+    increment, shares = _kept(state, spec)
     return Proposal(
         Action.APPLY, say(f"applied ({told}); the statistics go on,"), Signal.AMEND, spec=spec,
-        **_kept(state, spec),
-    )  # fmt: skip
+        increment=increment, shares=shares,
+    )
 
 
 def start(state: ExperimentState, spec: ExperimentSpec, reason: str) -> Proposal:
@@ -44,14 +49,14 @@ def start(state: ExperimentState, spec: ExperimentSpec, reason: str) -> Proposal
         Action.APPLY, reason, Signal.START if spec.release else Signal.START_FLAG, step=step,
         increment=0, winner="", spec=spec, new_generation=True,
         shares=shares_at(spec, spec.candidates, "", step, 0),
-    )  # fmt: skip
+    )
 
 
 def changes(before: ExperimentSpec, after: ExperimentSpec) -> list[str]:
     """The parts of the manifest that differ, in the words of the manifest."""
     return [
         name.removesuffix("_bp")
-        for name in (*_MIXING, *_KEEPING)
+        for name in _PARTS
         if getattr(before, name) != getattr(after, name)
     ]
 
@@ -64,6 +69,8 @@ def _new_generation(
     if state.phase in ENDED:
         return f"the release before it is {state.phase}"
     mixing = [name for name in changed if name in _MIXING]
+    if _measured_otherwise(state.spec, spec):
+        mixing.append("metrics")
     if mixing:
         return f"statistics of other {listing(mixing)} would be mixed"
     if bool(spec.release) != bool(state.spec.release):
@@ -71,6 +78,12 @@ def _new_generation(
     if not _same_step(state, spec):
         return "the running step is another one"
     return ""
+
+
+def _measured_otherwise(before: ExperimentSpec, after: ExperimentSpec) -> bool:
+    kept = before.metrics.keys() & after.metrics.keys()
+    changed = any(before.metrics[name] != after.metrics[name] for name in kept)
+    return changed or before.reward_wait_ms != after.reward_wait_ms
 
 
 def _same_step(state: ExperimentState, spec: ExperimentSpec) -> bool:
@@ -84,14 +97,15 @@ def _same_step(state: ExperimentState, spec: ExperimentSpec) -> bool:
     )
 
 
-def _kept(state: ExperimentState, spec: ExperimentSpec) -> dict[str, object]:
-    """Where an amended release stands: its increment again when the running step is another."""
-    if state.phase is Phase.FLAG or state.phase is Phase.PROMOTED:
-        return {}
+def _kept(
+    state: ExperimentState, spec: ExperimentSpec
+) -> tuple[int | None, Shares | None]:
+    """The running increment anew when its settings changed; else all stays as it is."""
+    if state.phase not in (Phase.RUNNING, Phase.PAUSED):
+        return None, None
     if spec.release[state.step] == state.spec.release[state.step]:
-        return {}
-    settings = spec.release[state.step].canary
-    last = len(settings.shares_bp) - 1 if settings is not None else 0
+        return None, None
+    canary = spec.release[state.step].canary
+    last = len(canary.shares_bp) - 1 if canary is not None else 0
     increment = min(state.increment, last)
-    shares: Shares = shares_at(spec, state.candidates, state.winner, state.step, increment)
-    return {"increment": increment, "shares": shares}
+    return increment, shares_at(spec, state.candidates, state.winner, state.step, increment)

@@ -131,7 +131,7 @@ class Clients:
                 },
             ]
             for name, client in self._clients.items()
-        ]  # fmt: skip
+        ]
 
     @classmethod
     def from_state(cls, state: list[list[Any]]) -> Clients:
@@ -141,7 +141,7 @@ class Clients:
             clients._clients[name] = ServingClient(
                 instance, heard_at_ms, health, breaker,
                 {experiment: Running(*said) for experiment, said in running.items()},
-            )  # fmt: skip
+            )
         return clients
 
     def _heard(self, client_id: str, instance: str, log_time_ms: int) -> ServingClient:

@@ -1,4 +1,4 @@
-"""Where every fact of a batch goes: counted, or why not. Sums of the counters are the facts read."""
+"""Where every fact of a batch goes: counted, or why not; the counters sum to the facts read."""
 
 from __future__ import annotations
 

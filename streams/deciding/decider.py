@@ -21,13 +21,13 @@ from tidegate.schemas.topics import merged_topics
 from tidegate.streams.deciding import experiment as experiments
 from tidegate.streams.deciding import judging, orders, view
 from tidegate.streams.deciding.amendment import start
-from tidegate.streams.deciding.counting import count_facts
 from tidegate.streams.deciding.clients import Clients, Running
+from tidegate.streams.deciding.counting import count_facts
 from tidegate.streams.deciding.experiment import ExperimentState, Unconfirmed
 from tidegate.streams.deciding.memory import SeenIds
 from tidegate.streams.deciding.placement import misplaced
 from tidegate.streams.deciding.proposals import Action, Proposal
-from tidegate.streams.deciding.records import DECIDER_ROLE, Journal
+from tidegate.streams.deciding.records import DECIDER_ROLE, Journal, Moment
 from tidegate.streams.deciding.sequences import Reading, Sequences
 from tidegate.streams.merge import Run
 from tidegate.streams.output import Emit
@@ -69,7 +69,7 @@ class Decider:
         self._counters: Counter[str] = Counter()
         self._readers: tuple[Callable[[bytes | None], None], ...] = (
             self._read_order, self._read_applied, self._read_observation,
-        )  # fmt: skip
+        )
 
     # -- the handler's protocol
 
@@ -99,9 +99,7 @@ class Decider:
                 read(value)
             except EventError as error:
                 self._counters[f"{topic}_dead_lettered"] += 1
-                self._journal.dead_letter(
-                    topic, offset, self.log_time_ms, value, error.reason, error.detail
-                )
+                self._journal.dead_letter(topic, offset, self.log_time_ms, value, error)
             self._counters[f"{topic}_read"] += 1
 
     def marker(self, rank: int, offset: int, marker: Marker) -> None:
@@ -174,9 +172,7 @@ class Decider:
         spec = orders.first_apply(order, self.log_time_ms)
         if isinstance(spec, str):
             self._counters["control_refused"] += 1
-            self._journal.refusal(
-                order, spec, self.log_time_ms, self.sequences.watermark_ms, self._covers()
-            )
+            self._journal.refusal(order, spec, self._moment())
             return
         state = ExperimentState(order.experiment, spec)
         self.experiments[order.experiment] = state
@@ -201,11 +197,11 @@ class Decider:
             running = Running(
                 word.epoch, word.version, word.generation, list(word.rolled_back),
                 self.log_time_ms,
-            )  # fmt: skip
+            )
             self.clients.change(
                 word.client_id, word.instance, word.experiment, running, word.health,
                 list(word.breaker or ()),
-            )  # fmt: skip
+            )
         else:
             self.clients.heartbeat(word.client_id, word.instance, self.log_time_ms)
 
@@ -253,7 +249,6 @@ class Decider:
     def _decide(
         self, state: ExperimentState, proposal: Proposal, control_id: str | None = None
     ) -> None:
-        watermark_ms = self.sequences.watermark_ms
         changes_table = experiments.evolve(state, proposal, self.log_time_ms)
         self._counters["decisions"] += 1
         if proposal.action is Action.REFUSED:
@@ -261,9 +256,9 @@ class Decider:
         if proposal.automatic and proposal.roll_back:
             self._order_own_rollback(state, proposal)
         record = self._journal.decision(
-            state, proposal, control_id, self.log_time_ms, watermark_ms, self._covers(),
+            state, proposal, control_id, self._moment(),
             {**judging.evidence_of(state), **proposal.evidence},
-        )  # fmt: skip
+        )
         experiments.chain(state, record)
         if changes_table:
             self._journal.table(state, self.log_time_ms)
@@ -280,11 +275,11 @@ class Decider:
             )
         )
 
-    def _covers(self) -> dict[str, int]:
+    def _moment(self) -> Moment:
         covers = dict(zip(TOPICS, self._offsets, strict=True))
         for source, sequence in enumerate(self.sequences.expected):
             covers[f"observations/{source}"] = sequence
-        return covers
+        return Moment(self.log_time_ms, self.sequences.watermark_ms, covers)
 
     def _raise_alarms(self) -> None:
         for source in self.sequences.overdue(self.log_time_ms):
@@ -303,7 +298,7 @@ class Decider:
             found = self.clients.rolled_back(
                 state.name, item.generation, item.variant, item.epoch, item.version,
                 item.decided_at_ms, self.log_time_ms,
-            )  # fmt: skip
+            )
             if not found.missing:
                 continue
             waiting.append(item)

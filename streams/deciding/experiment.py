@@ -11,6 +11,7 @@ from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams.deciding.proposals import Proposal
 from tidegate.streams.estimation import Ledger, plan_of
+from tidegate.streams.guardrails import Since
 from tidegate.streams.rollout import Phase, next_phase
 from tidegate.streams.routing import allocate
 from tidegate.streams.strategies import STRATEGIES, Shares, Strategy
@@ -43,8 +44,8 @@ class ExperimentState:
     increment began, `checked_ms` the watermark of the last look at its evidence, `first_table`
     the (epoch, version) from which its requests are counted. `held` is what the last HOLD
     of this increment said. `tables` are the (epoch, version) in `routing` that are not
-    tombstoned, ascending. `judged_from` maps "guardrail index/candidate" to the first table whose
-    evidence counts.
+    tombstoned, ascending. `judged_from` maps "guardrail index/candidate" to where its
+    evidence begins.
     """
 
     name: str
@@ -64,7 +65,7 @@ class ExperimentState:
     shadow: dict[str, int] = field(default_factory=dict)
     buckets: tuple[BucketRange, ...] = ()
     rolled_back: list[str] = field(default_factory=list)
-    judged_from: dict[str, Key] = field(default_factory=dict)
+    judged_from: dict[str, Since] = field(default_factory=dict)
     tables: list[Key] = field(default_factory=list)
     published_at_ms: int = 0
     previous: str = ""
@@ -164,7 +165,7 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
         state.rolled_back = sorted({*state.rolled_back, proposal.roll_back})
     _move(state, proposal, log_time_ms)
     for guardrail, candidate in proposal.judged_anew:
-        state.judged_from[f"{guardrail}/{candidate}"] = state.key
+        state.judged_from[f"{guardrail}/{candidate}"] = _since_now(state, guardrail, candidate)
     after = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
     # The generation's first table and every table of an applied manifest go out as they are:
     # model versions, inclusion and salt stand in them too.
@@ -181,9 +182,7 @@ def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: boo
         state.unconfirmed = []
         state.ledger = Ledger(plan_of(state.name, state.generation, spec))
     else:
-        # The metrics are the same; limits of guardrails that are new count from now on.
-        plan = plan_of(state.name, state.generation, spec)
-        state.ledger = Ledger.from_state(plan, state.ledger.to_state())
+        state.ledger.amend(plan_of(state.name, state.generation, spec))
 
 
 def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
@@ -208,6 +207,14 @@ def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
         state.held = proposal.held
 
 
+def _since_now(state: ExperimentState, guardrail: int, candidate: str) -> Since:
+    metric = state.spec.guardrails[guardrail].metric
+    limit = state.spec.guardrails[guardrail].max or state.spec.guardrails[guardrail].min
+    if limit is None or state.spec.metrics[metric].quantile is None:
+        return Since(state.key)
+    return Since(state.key, *state.ledger.above(metric, candidate, limit.value))
+
+
 def chain(state: ExperimentState, record: bytes) -> None:
     """Remembers the record of the decision, so that the next one can name it."""
     state.previous = sha256_hex(record)
@@ -223,14 +230,17 @@ def to_state(state: ExperimentState) -> dict[str, Any]:
         "buckets": [[item.variant, item.start, item.end] for item in state.buckets],
         "first_table": list(state.first_table),
         "tables": [list(key) for key in state.tables],
-        "judged_from": {pair: list(key) for pair, key in state.judged_from.items()},
+        "judged_from": {
+            pair: [list(since.table), since.requests, since.beyond]
+            for pair, since in state.judged_from.items()
+        },
         "unconfirmed": [
             [item.variant, item.generation, item.epoch, item.version, item.decided_at_ms,
              item.alerted]
             for item in state.unconfirmed
         ],
         "ledger": state.ledger.to_state(),
-    }  # fmt: skip
+    }
 
 
 def from_state(found: Mapping[str, Any]) -> ExperimentState:
@@ -244,7 +254,10 @@ def from_state(found: Mapping[str, Any]) -> ExperimentState:
         ),
         first_table=_key(found["first_table"]),
         tables=[_key(item) for item in found["tables"]],
-        judged_from={pair: _key(item) for pair, item in found["judged_from"].items()},
+        judged_from={
+            pair: Since(_key(table), requests, beyond)
+            for pair, (table, requests, beyond) in found["judged_from"].items()
+        },
         unconfirmed=[Unconfirmed(*item) for item in found["unconfirmed"]],
         **{name: found[name] for name in _PLAIN},
     )
@@ -262,4 +275,4 @@ _PLAIN = (
     "name", "epoch", "version", "generation", "step", "increment", "winner", "since_ms",
     "checked_ms", "held", "weights", "shadow", "rolled_back", "published_at_ms", "previous",
     "view_digest", "viewed_ms",
-)  # fmt: skip
+)

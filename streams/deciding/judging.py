@@ -6,21 +6,27 @@ is passed only while every guardrail has data and none fails: no data is never s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Literal
 
 from tidegate.streams import guardrails
 from tidegate.streams.deciding import moves
-from tidegate.streams.deciding.experiment import BEGINNING, FLAG_STEP, ExperimentState
+from tidegate.streams.deciding.experiment import ExperimentState
+from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.estimation import Arm
-from tidegate.streams.guardrails import Reading
+from tidegate.streams.guardrails import Reading, Since
+from tidegate.streams.inference import method_for
 from tidegate.streams.rollout import Phase, Signal
 from tidegate.streams.strategies.base import Kind, Move, Standing, Verdict
 from tidegate.streams.wording import basis_points, count
 
 GUARDED = frozenset({Phase.RUNNING, Phase.PAUSED, Phase.PROMOTED, Phase.FLAG})
 STEPPING = frozenset({Phase.RUNNING, Phase.PROMOTED})
+
+OBJECTIVE_ALPHA = 0.025
+"""On either side: the effect is told with 95 % always valid."""
 
 _SEVERITY = ("rollback", "step_back", "pause")
 
@@ -48,7 +54,7 @@ class LedgerEvidence:
         return () if objective is None else self._state.ledger.arms(objective, variants)
 
     @property
-    def goal(self) -> str:
+    def goal(self) -> Literal["increase", "decrease"]:
         """Whether the objective shall `increase` or `decrease`."""
         objective = self._state.spec.objective
         return "increase" if objective is None else self._state.spec.metrics[objective].goal
@@ -60,27 +66,32 @@ def standing_of(state: ExperimentState, watermark_ms: int) -> Standing:
         settings=state.settings, control=state.control, candidates=state.candidates,
         weights=state.weights, increment=state.increment, since_ms=state.since_ms,
         checked_ms=state.checked_ms, watermark_ms=watermark_ms, evidence=LedgerEvidence(state),
-    )  # fmt: skip
+    )
 
 
 def readings(state: ExperimentState) -> list[Reading]:
-    """Every guardrail for every candidate that is not rolled back."""
+    """Every guardrail for every candidate, rolled back or not."""
     return [
         guardrails.read(
             state.spec, index, candidate, state.ledger,
-            state.judged_from.get(f"{index}/{candidate}", BEGINNING),
+            state.judged_from.get(f"{index}/{candidate}", Since()),
         )
         for index in range(len(state.spec.guardrails))
-        for candidate in state.candidates
-    ]  # fmt: skip
+        for candidate in state.spec.candidates
+    ]
 
 
 def breach(state: ExperimentState) -> Proposal | None:
     """What a failing guardrail asks for; the gravest first, each at most once per increment."""
     if state.phase not in GUARDED:
         return None
-    failing = [item for item in readings(state) if item.verdict is Verdict.FAIL]
-    failing.sort(key=lambda item: (_SEVERITY.index(_reaction(state, item)), item.index))
+    left = state.candidates
+    failing = [
+        item
+        for item in readings(state)
+        if item.verdict is Verdict.FAIL and item.candidate in left
+    ]
+    failing.sort(key=lambda item: (_SEVERITY.index(item.on_breach), item.guardrail))
     for item in failing:
         proposal = _react(state, item)
         if proposal is not None:
@@ -107,9 +118,38 @@ def evidence_of(state: ExperimentState) -> dict[str, Any]:
     return {
         "variants": {name: _variant(state, name) for name in sorted(state.spec.variants)},
         "guardrails": [item.to_dict() for item in readings(state)],
+        "objective": objective_of(state),
+        "drift": drift_of(state),
         "increment": state.increment,
         "rolled_back": list(state.rolled_back),
     }
+
+
+def objective_of(state: ExperimentState) -> dict[str, Any] | None:
+    """Every candidate's effect on the objective, relative to control; None without objective."""
+    name = state.spec.objective
+    if name is None:
+        return None
+    metric, effects = state.spec.metrics[name], []
+    for candidate in state.spec.candidates:
+        pairs = state.ledger.pairs(name, state.control, candidate)
+        found = method_for(metric.type == "binary").compare(pairs, OBJECTIVE_ALPHA, True)
+        if found is not None:
+            effects.append({"candidate": candidate, **asdict(found)})
+    return {"metric": name, "goal": metric.goal, "effects": effects}
+
+
+def drift_of(state: ExperimentState) -> list[dict[str, Any]]:
+    """Alarms of the drift detectors; they act on nothing by themselves."""
+    return [
+        {
+            "metric": metric, "variant": variant, "detector": kind,
+            "detections": detector.detections, "observations": detector.observations,
+            "detected_at": detector.detected_at,
+        }
+        for metric, variant, kind, detector in state.ledger.drifts()
+        if detector.detections
+    ]
 
 
 def _variant(state: ExperimentState, name: str) -> dict[str, Any]:
@@ -124,50 +164,30 @@ def _variant(state: ExperimentState, name: str) -> dict[str, Any]:
         "irregular": dict(tally.irregular),
         "shadow": {"disagree": shadow.disagree, "agree": shadow.agree},
         "metrics": measured,
-    }  # fmt: skip
-
-
-def _reaction(state: ExperimentState, item: Reading) -> str:
-    return state.spec.guardrails[item.index].on_breach
+    }
 
 
 def _react(state: ExperimentState, item: Reading) -> Proposal | None:
-    reaction = _reaction(state, item)
-    evidence = {"breach": item.to_dict()}
-    pair = (item.index, item.candidate)
-    if reaction == "rollback":
-        return moves.roll_back(
-            state, item.candidate, item.sentence, verdict=Verdict.FAIL, automatic=True,
-            evidence=evidence,
-        )  # fmt: skip
-    if reaction == "step_back":
-        return moves.step_back(state, item.candidate, item.sentence, (pair,), evidence)
+    grounds = Grounds(item.sentence, Verdict.FAIL, {"breach": item.to_dict()}, automatic=True)
+    if item.on_breach == "rollback":
+        return moves.roll_back(state, item.candidate, grounds)
+    if item.on_breach == "step_back":
+        return moves.step_back(state, item.candidate, item.guardrail, grounds)
     if state.phase is Phase.RUNNING:
-        return moves.stop(state, item.sentence, Verdict.FAIL, item.candidate, evidence)
-    if state.step == FLAG_STEP or state.phase is Phase.PROMOTED:
-        return _tell_once(state, item, evidence)
-    return None
-
-
-def _tell_once(
-    state: ExperimentState, item: Reading, evidence: dict[str, Any]
-) -> Proposal | None:
-    """Where nothing can pause a breach is told, once per set of shares."""
-    mark = f"{item.index}/{item.candidate}"
-    if state.held == mark:
+        return moves.stop(grounds, item.candidate)
+    mark = f"{item.guardrail}/{item.candidate}"
+    if state.phase is Phase.PAUSED or state.held == mark:
         return None
-    return Proposal(
-        Action.HOLD, item.sentence, verdict=Verdict.FAIL, variant=item.candidate, automatic=True,
-        held=mark, evidence=evidence,
-    )  # fmt: skip
+    # A flag, or a promoted variant, cannot pause: the breach is told, once per set of shares.
+    return grounds.proposal(Action.HOLD, None, variant=item.candidate, held=mark)
 
 
 def _without_data(state: ExperimentState) -> Move | None:
+    left = state.candidates
     for item in readings(state):
-        if item.verdict is Verdict.NO_DATA:
-            needed = state.spec.guardrails[item.index].min_samples
+        if item.verdict is Verdict.NO_DATA and item.candidate in left:
             reason = (
-                f"guardrail {item.metric} has {count(item.n)} of {count(needed)} requests of"
+                f"guardrail {item.metric} has {count(item.n)} of {count(item.min_samples)} of"
                 f" {item.candidate}: waiting, no data is no success"
             )
             return Move(Kind.HOLD, Verdict.NO_DATA, reason)
@@ -175,31 +195,22 @@ def _without_data(state: ExperimentState) -> Move | None:
 
 
 def _proposal(state: ExperimentState, move: Move) -> Proposal | None:
-    evidence = dict(move.evidence)
-    match move.kind:
-        case Kind.CHECKED:
-            return None
-        case Kind.HOLD:
-            if state.held == move.verdict:
-                return None
-            return Proposal(
-                Action.HOLD, move.reason, verdict=move.verdict, automatic=True,
-                held=str(move.verdict), evidence=evidence,
-            )  # fmt: skip
-        case Kind.WEIGH:
-            weights = dict(move.weights or {})
-            told = ", ".join(f"{name} {basis_points(share)}" for name, share in weights.items())
-            return Proposal(
-                Action.UPDATE, f"{move.reason}: {told}", Signal.WEIGH, move.verdict,
-                shares=moves.with_weights(state, weights), automatic=True, evidence=evidence,
-            )  # fmt: skip
-        case Kind.INCREMENT:
-            return moves.next_increment(state, move.reason, evidence)
-        case Kind.PASS:
-            return moves.next_step(
-                state, move.reason, move.verdict, move.winner, True, evidence
-            )  # fmt: skip
-        case Kind.STOP:
-            return moves.stop(state, move.reason, move.verdict, move.winner, evidence)
-        case Kind.FINISH:
-            return moves.finish(state, move.reason, move.verdict, move.winner, evidence)
+    grounds = Grounds(move.reason, move.verdict, move.evidence, automatic=True)
+    if move.kind is Kind.HOLD:
+        mark = str(move.verdict)
+        return None if state.held == mark else grounds.proposal(Action.HOLD, None, held=mark)
+    if move.kind is Kind.INCREMENT:
+        return moves.next_increment(state, grounds)
+    if move.kind is Kind.PASS:
+        return moves.next_step(state, grounds, move.winner)
+    if move.kind is Kind.STOP:
+        return moves.stop(grounds, move.winner)
+    if move.kind is Kind.FINISH:
+        return moves.finish(state, grounds, move.winner)
+    return _weigh(state, grounds, move.weights) if move.weights is not None else None
+
+
+def _weigh(state: ExperimentState, grounds: Grounds, weights: Mapping[str, int]) -> Proposal:
+    told = ", ".join(f"{name} {basis_points(share)}" for name, share in sorted(weights.items()))
+    said = replace(grounds, reason=f"{grounds.reason}; now {told}")
+    return said.proposal(Action.UPDATE, Signal.WEIGH, shares=moves.with_weights(state, weights))

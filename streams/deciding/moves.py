@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.streams.deciding.experiment import (
@@ -17,125 +18,115 @@ from tidegate.streams.strategies.base import Shares, Verdict
 from tidegate.streams.wording import listing
 
 
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """Why something shall happen; `automatic` when no person asked for it."""
+
+    reason: str
+    verdict: Verdict = Verdict.NONE
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    automatic: bool = False
+
+    def proposal(self, action: Action, signal: Signal | None, **after: Any) -> Proposal:
+        """A proposal on these grounds."""
+        return Proposal(
+            action, self.reason, signal, verdict=self.verdict, evidence=self.evidence,
+            automatic=self.automatic, **after,
+        )
+
+
 def with_weights(state: ExperimentState, weights: Mapping[str, int]) -> Shares:
     """Other weights, the same shadow."""
     return Shares(dict(weights), dict(state.shadow))
 
 
-def next_increment(state: ExperimentState, reason: str, evidence: Mapping[str, Any]) -> Proposal:
+def next_increment(state: ExperimentState, grounds: Grounds) -> Proposal:
     """The next share of the running step."""
     increment = state.increment + 1
     shares = shares_at(state.spec, state.candidates, state.winner, state.step, increment)
-    return Proposal(
-        Action.ADVANCE, reason, Signal.ADVANCE, Verdict.PASS, increment=increment, shares=shares,
-        automatic=True, evidence=evidence,
-    )  # fmt: skip
+    return grounds.proposal(Action.ADVANCE, Signal.ADVANCE, increment=increment, shares=shares)
 
 
-def next_step(
-    state: ExperimentState, reason: str, verdict: Verdict = Verdict.NONE, winner: str = "",
-    automatic: bool = False, evidence: Mapping[str, Any] | None = None,
-) -> Proposal:
+def next_step(state: ExperimentState, grounds: Grounds, winner: str = "") -> Proposal:
     """The step after the running one: a promotion when it is `full`, the end when there is none."""
     step = state.step + 1
-    found: dict[str, Any] = dict(evidence or {})
     if step >= len(state.spec.release):
-        if not automatic:
-            return refused("PROMOTE refused: no step follows; name full to promote a variant")
-        return finish(state, reason, verdict, winner, found)
+        if grounds.automatic:
+            return finish(state, grounds, winner)
+        return refused("PROMOTE refused: no step follows; promote a variant instead")
     chosen = winner or state.winner
     if strategy_at(state.spec, step).name == "full":
         left = state.candidates
         chosen = chosen or (left[0] if len(left) == 1 else "")
-        if not chosen and not automatic:
-            return refused(f"PROMOTE refused: name the variant; candidates: {listing(left)}")
-        if not chosen:
-            return stop(state, f"{reason}; a person must name one of {listing(left)}", verdict)
-        return promote(state, chosen, reason, verdict, automatic, found)
-    return Proposal(
-        Action.ADVANCE, reason, Signal.ADVANCE, verdict, variant=chosen, step=step, increment=0,
-        winner=chosen, automatic=automatic, evidence=found,
+        if chosen:
+            return promote(state, chosen, grounds)
+        if grounds.automatic:
+            reason = f"{grounds.reason}; a person must promote one of {listing(left)}"
+            return stop(Grounds(reason, grounds.verdict, grounds.evidence, automatic=True))
+        return refused(f"PROMOTE refused: name the variant; candidates: {listing(left)}")
+    return grounds.proposal(
+        Action.ADVANCE, Signal.ADVANCE, variant=chosen, step=step, increment=0, winner=chosen,
         shares=shares_at(state.spec, state.candidates, chosen, step, 0),
-    )  # fmt: skip
+    )
 
 
-def promote(
-    state: ExperimentState, variant: str, reason: str, verdict: Verdict = Verdict.NONE,
-    automatic: bool = False, evidence: Mapping[str, Any] | None = None,
-) -> Proposal:
+def promote(state: ExperimentState, variant: str, grounds: Grounds) -> Proposal:
     """Everything to `variant`: at the release's `full` step, or as its end when it has none."""
     last = len(state.spec.release) - 1
-    is_full = last >= 0 and strategy_at(state.spec, last).name == "full"
+    is_full = strategy_at(state.spec, last).name == "full"
     signal = Signal.PROMOTE if is_full else Signal.FINISH
-    return Proposal(
-        Action.PROMOTE, reason, signal, verdict, variant=variant, step=last, increment=0,
-        winner=variant, shares=all_to(variant), automatic=automatic, evidence=dict(evidence or {}),
-    )  # fmt: skip
+    return grounds.proposal(
+        Action.PROMOTE, signal, variant=variant, step=last, increment=0, winner=variant,
+        shares=all_to(variant),
+    )
 
 
-def finish(
-    state: ExperimentState, reason: str, verdict: Verdict, winner: str,
-    evidence: Mapping[str, Any],
-) -> Proposal:
+def finish(state: ExperimentState, grounds: Grounds, winner: str) -> Proposal:
     """The release has ended: control serves when it won, else the shares stay as they are."""
     shares = all_to(winner) if winner == state.control else None
-    return Proposal(
-        Action.FINISH, reason, Signal.FINISH, verdict, variant=winner or state.winner,
-        winner=winner or None, shares=shares, automatic=True, evidence=dict(evidence),
-    )  # fmt: skip
+    return grounds.proposal(
+        Action.FINISH, Signal.FINISH, variant=winner or state.winner, winner=winner or None,
+        shares=shares,
+    )
 
 
-def stop(
-    state: ExperimentState, reason: str, verdict: Verdict, variant: str = "",
-    evidence: Mapping[str, Any] | None = None,
-) -> Proposal:
-    """The release pauses by itself: a person decides."""
-    return Proposal(
-        Action.PAUSE, reason, Signal.PAUSE, verdict, variant=variant, automatic=True,
-        evidence=dict(evidence or {}),
-    )  # fmt: skip
+def stop(grounds: Grounds, variant: str = "") -> Proposal:
+    """The release pauses: a person decides."""
+    return grounds.proposal(Action.PAUSE, Signal.PAUSE, variant=variant)
 
 
 def roll_back(
-    state: ExperimentState, variant: str, reason: str, heir: str = "",
-    verdict: Verdict = Verdict.NONE, automatic: bool = False,
-    evidence: Mapping[str, Any] | None = None,
+    state: ExperimentState, variant: str, grounds: Grounds, heir: str = ""
 ) -> Proposal:
     """`variant` to 0 for the rest of the generation, its share to `heir`, by default control."""
-    left = [name for name in state.candidates if name != variant]
     weights = dict(state.weights)
-    share = weights.get(variant, 0)
+    weights[heir or state.control] += weights[variant]
     weights[variant] = 0
-    weights[heir or state.control] += share
-    shadow = {name: sampled for name, sampled in state.shadow.items() if name != variant}
-    signal = Signal.DROP if left else Signal.ROLL_BACK
-    lost_winner = state.phase in (Phase.PROMOTED, Phase.COMPLETED) and variant == state.winner
-    if lost_winner:
-        # What served everybody is gone: the release is over, whoever else stood by at 0.
-        signal = Signal.ROLL_BACK
-    return Proposal(
-        Action.ROLLBACK, reason, signal, verdict, variant=variant, roll_back=variant,
-        winner="" if variant == state.winner else None, shares=Shares(weights, shadow),
-        automatic=automatic, evidence=dict(evidence or {}),
-    )  # fmt: skip
+    shadow = {name: share for name, share in state.shadow.items() if name != variant}
+    # Where the release was decided for one variant, losing it ends the release, whoever else
+    # stood by at 0.
+    decided = state.phase in (Phase.PROMOTED, Phase.COMPLETED) and variant == state.winner
+    is_last = len(state.candidates) == 1 or decided
+    return grounds.proposal(
+        Action.ROLLBACK, Signal.ROLL_BACK if is_last else Signal.DROP, variant=variant,
+        roll_back=variant, winner="" if variant == state.winner else None,
+        shares=Shares(weights, shadow),
+    )
 
 
 def step_back(
-    state: ExperimentState, variant: str, reason: str, judged_anew: tuple[tuple[int, str], ...],
-    evidence: Mapping[str, Any],
+    state: ExperimentState, variant: str, guardrail: int, grounds: Grounds
 ) -> Proposal:
     """One increment back, judged anew from there; a rollback when there is nothing below."""
     place = _below(state)
     if place is None:
-        return roll_back(
-            state, variant, reason, verdict=Verdict.FAIL, automatic=True, evidence=evidence
-        )
+        return roll_back(state, variant, grounds)
     step, increment = place
-    return Proposal(
-        Action.STEP_BACK, reason, Signal.STEP_BACK, Verdict.FAIL, variant=variant, step=step,
-        increment=increment, automatic=True, judged_anew=judged_anew, evidence=dict(evidence),
+    return grounds.proposal(
+        Action.STEP_BACK, Signal.STEP_BACK, variant=variant, step=step, increment=increment,
+        judged_anew=((guardrail, variant),),
         shares=shares_at(state.spec, state.candidates, state.winner, step, increment),
-    )  # fmt: skip
+    )
 
 
 def every_guardrail(state: ExperimentState) -> tuple[tuple[int, str], ...]:
@@ -149,10 +140,10 @@ def _below(state: ExperimentState) -> tuple[int, int] | None:
     """The canary increment before the running one."""
     if state.phase not in (Phase.RUNNING, Phase.PAUSED):
         return None
-    if strategy_at(state.spec, state.step).name == "canary" and state.increment > 0:
+    if state.strategy.name == "canary" and state.increment > 0:
         return state.step, state.increment - 1
     if state.step > 0:
-        before = state.spec.release[state.step - 1]
-        if before.canary is not None:
-            return state.step - 1, len(before.canary.shares_bp) - 1
+        before = state.spec.release[state.step - 1].canary
+        if before is not None:
+            return state.step - 1, len(before.shares_bp) - 1
     return None

@@ -14,6 +14,7 @@ from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams.deciding import amendment, moves
 from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState, all_to
 from tidegate.streams.deciding.memory import HORIZON_MS
+from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal, refused
 from tidegate.streams.rollout import Phase, Signal, is_legal
 from tidegate.streams.strategies.flag import set_weights
@@ -91,23 +92,23 @@ def _set(state: ExperimentState, order: Control) -> Proposal:
     return Proposal(
         Action.SET, said(order, f"set to {shares}"), Signal.SET,
         shares=moves.with_weights(state, weights), step=FLAG_STEP, increment=0,
-    )  # fmt: skip
+    )
 
 
 def _promote(state: ExperimentState, order: Control) -> Proposal:
     _require(state, Signal.PROMOTE, order)
     if order.arguments.get("to", "full") == "next":
-        return moves.next_step(state, said(order, "passed on"))
+        return moves.next_step(state, Grounds(said(order, "passed on")))
     candidates = state.candidates
     variant = order.arguments.get("variant") or (candidates[0] if len(candidates) == 1 else "")
     if variant not in candidates:
         return refused(_which(state, "PROMOTE", variant))
-    return moves.promote(state, variant, said(order, f"{variant} promoted"))
+    return moves.promote(state, variant, Grounds(said(order, f"{variant} promoted")))
 
 
 def _pause(state: ExperimentState, order: Control) -> Proposal:
     _require(state, Signal.PAUSE, order)
-    return Proposal(Action.PAUSE, said(order, "paused"), Signal.PAUSE)
+    return moves.stop(Grounds(said(order, "paused")))
 
 
 def _resume(state: ExperimentState, order: Control) -> Proposal:
@@ -115,7 +116,7 @@ def _resume(state: ExperimentState, order: Control) -> Proposal:
     return Proposal(
         Action.RESUME, said(order, "resumed"), Signal.RESUME, increment=state.increment,
         republish=True, judged_anew=moves.every_guardrail(state),
-    )  # fmt: skip
+    )
 
 
 def _abort(state: ExperimentState, order: Control) -> Proposal:
@@ -132,13 +133,15 @@ def _rollback(state: ExperimentState, order: Control) -> Proposal:
         return Proposal(
             Action.ROLLBACK, said(order, f"{variant} was rolled back already; asked again"),
             variant=variant,
-        )  # fmt: skip
+        )
     if variant not in candidates:
         return refused(_which(state, "ROLLBACK", variant))
     heir = order.arguments.get("to") or state.control
     if heir == variant or (heir != state.control and heir not in candidates):
         return refused(f"ROLLBACK refused: {heir} cannot take over from {variant}")
-    return moves.roll_back(state, variant, said(order, f"{variant} rolled back"), heir=heir)
+    return moves.roll_back(
+        state, variant, Grounds(said(order, f"{variant} rolled back")), heir
+    )
 
 
 def _which(state: ExperimentState, action: str, variant: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tidegate.schemas import codec
 from tidegate.schemas.canonical import canonical_json, round_significant, sha256_hex
+from tidegate.schemas.errors import EventError
 from tidegate.schemas.events import Command, Control, DeadLetter, Decision, Event, Routing, Variant
 from tidegate.streams.deciding.experiment import (
     FLAG_STEP,
@@ -27,6 +29,15 @@ DEAD_LETTER_BYTES_MAX = 4_096
 VIEW_PIECE_CHARACTERS = 2_000
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something was decided and on what: log time, watermark, and the records covered."""
+
+    log_time_ms: int
+    watermark_ms: int
+    covers: Mapping[str, int]
+
+
 class Journal:
     """Writes what one partition of the decider concludes."""
 
@@ -36,35 +47,32 @@ class Journal:
         self._emit = emit
 
     def decision(
-        self, state: ExperimentState, proposal: Proposal, control_id: str | None,
-        log_time_ms: int, watermark_ms: int, covers: Mapping[str, int],
+        self, state: ExperimentState, proposal: Proposal, control_id: str | None, moment: Moment,
         evidence: Mapping[str, Any],
     ) -> bytes:
         """Writes the decision that led to `state`; returns its bytes, which the next one names."""
         record = Decision(
             decision_id=state.decision_id, control_id=control_id, experiment=state.name,
             epoch=state.epoch, version=state.version, generation=state.generation,
-            decided_at=log_time_ms, watermark=watermark_ms, step=state.step,
+            decided_at=moment.log_time_ms, watermark=moment.watermark_ms, step=state.step,
             phase=str(state.phase), verdict=str(proposal.verdict), action=str(proposal.action),
             variant=proposal.variant, reason=clipped(proposal.reason),
             evidence=canonical_json(rounded(evidence)), weights=dict(sorted(state.weights.items())),
-            covers=dict(covers), engine=self.engine, previous=state.previous,
-        )  # fmt: skip
+            covers=dict(moment.covers), engine=self.engine, previous=state.previous,
+        )
         return self._write("decisions", state.name.encode(), record)
 
-    def refusal(
-        self, order: Control, reason: str, log_time_ms: int, watermark_ms: int,
-        covers: Mapping[str, int],
-    ) -> None:
+    def refusal(self, order: Control, reason: str, moment: Moment) -> None:
         """Answers an order to an experiment that does not exist: version 0, outside its chain."""
         self._write("decisions", order.experiment.encode(), Decision(
             decision_id=f"{order.experiment}/refused/{sha256_hex(order.control_id)[:16]}",
             control_id=order.control_id, experiment=order.experiment, epoch=0, version=0,
-            generation=0, decided_at=log_time_ms, watermark=watermark_ms, step=FLAG_STEP,
+            generation=0, decided_at=moment.log_time_ms, watermark=moment.watermark_ms,
+            step=FLAG_STEP,
             phase=str(Phase.IDLE), verdict="", action=str(Action.REFUSED), variant="",
-            reason=clipped(reason), evidence="{}", weights={}, covers=dict(covers),
+            reason=clipped(reason), evidence="{}", weights={}, covers=dict(moment.covers),
             engine=self.engine, previous="",
-        ))  # fmt: skip
+        ))
 
     def table(self, state: ExperimentState, log_time_ms: int) -> None:
         """Publishes the routing table of `state` and withdraws all but the last two."""
@@ -81,7 +89,7 @@ class Journal:
             control_id=state.decision_id, experiment=state.name, generation=state.generation,
             action="ROLLBACK", arguments={"variant": variant}, actor=DECIDER, role=DECIDER_ROLE,
             reason=clipped(reason), issued_at=at_ms,
-        ))  # fmt: skip
+        ))
 
     def heartbeat(self, log_time_ms: int, watermark_ms: int) -> None:
         """Tells clients silence from deafness."""
@@ -92,7 +100,7 @@ class Journal:
                 "partition": str(self.partition), "log_time": str(log_time_ms),
                 "watermark": str(watermark_ms),
             },
-        ))  # fmt: skip
+        ))
 
     def alert(
         self, subject: str, reason: str, log_time_ms: int, state: ExperimentState | None = None,
@@ -105,7 +113,7 @@ class Journal:
             generation=0 if state is None else state.generation, kind="ALERT",
             arguments=dict(arguments or {}), reason=clipped(reason),
             decision_id="" if state is None else state.decision_id,
-        ))  # fmt: skip
+        ))
 
     def status(
         self, state: ExperimentState, view: Mapping[str, Any], log_time_ms: int
@@ -121,21 +129,20 @@ class Journal:
             command_id=f"status/{state.name}/{log_time_ms}", experiment=state.name,
             generation=state.generation, kind="STATUS", arguments=pieces, reason="",
             decision_id=state.decision_id,
-        ))  # fmt: skip
+        ))
 
     def dead_letter(
-        self, topic: str, offset: int, log_time_ms: int, value: bytes | None, reason: str,
-        detail: str,
+        self, topic: str, offset: int, log_time_ms: int, value: bytes | None, error: EventError
     ) -> None:
         """Sets aside a record that cannot be counted."""
         self._emit(Output(
             "dead-letters", 0, f"{topic}-{self.partition}".encode(),
             codec.encode(DeadLetter(
-                reason=reason, detail=clipped(detail), topic=topic, partition=self.partition,
-                offset=offset, log_time=log_time_ms, engine=self.engine,
+                reason=error.reason, detail=clipped(error.detail), topic=topic,
+                partition=self.partition, offset=offset, log_time=log_time_ms, engine=self.engine,
                 value=(value or b"")[:DEAD_LETTER_BYTES_MAX],
             )),
-        ))  # fmt: skip
+        ))
 
     def _write(self, topic: str, key: bytes, event: Event) -> bytes:
         value = codec.encode(event)
@@ -158,7 +165,7 @@ def table_of(state: ExperimentState, log_time_ms: int) -> Routing:
         salt=spec.salt or state.name, reward_wait_ms=spec.reward_wait_ms,
         decision_id=decision_id(state.name, state.epoch, state.version),
         published_at=log_time_ms,
-    )  # fmt: skip
+    )
 
 
 def rounded(value: Any) -> Any:

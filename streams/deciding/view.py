@@ -71,7 +71,7 @@ def _variant(state: ExperimentState, name: str) -> dict[str, Any]:
         "rolled_back": name in state.rolled_back, "requests": tally.exposures,
         "closed": tally.closed, "compared": shadow.agree + shadow.disagree,
         "disagreed": shadow.disagree,
-    }  # fmt: skip
+    }
 
 
 def _following(state: ExperimentState, condition: str) -> str:
@@ -124,4 +124,4 @@ def _applied(state: ExperimentState, clients: Clients, log_time_ms: int) -> dict
     return {
         "epoch": epoch, "version": version, "live": found.live, "confirmed": found.confirmed,
         "missing": list(found.missing[:20]), "slowest_ms": found.slowest_ms,
-    }  # fmt: skip
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from tidegate.streams.estimation import Arm
 
@@ -74,7 +74,7 @@ class Evidence(Protocol):
         """The objective of each variant."""
 
     @property
-    def goal(self) -> str:
+    def goal(self) -> Literal["increase", "decrease"]:
         """Whether the objective shall `increase` or `decrease`."""
 
 

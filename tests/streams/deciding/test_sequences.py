@@ -23,7 +23,7 @@ def test_a_known_batch_is_dropped() -> None:
     sequences = Sequences(1)
     assert [feed(sequences, 0, number, 100) for number in (0, 0, 1, 0, 1, 2)] == [
         Reading.NEXT, Reading.KNOWN, Reading.NEXT, Reading.KNOWN, Reading.KNOWN, Reading.NEXT,
-    ]  # fmt: skip
+    ]
 
 
 def test_a_batch_beyond_a_gap_is_dropped_without_advancing() -> None:
