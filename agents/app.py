@@ -31,6 +31,9 @@ class WorkerApp(faust.App):
         self.batching = batching
         super().__init__(*arguments, **options)
 
+    def _create_directories(self) -> None:
+        """None: they are for tables, and there are none."""
+
 
 class RawSchema(faust.Schema):
     """Messages as they are: the transport has made the value already."""
@@ -77,7 +80,6 @@ def build_app(
         # A static member: otherwise a killed worker costs the whole session time-out.
         consumer_group_instance_id=settings.instance_id or None,
         consumer_max_fetch_size=_FETCH_BYTES,
-        datadir=settings.state_dir / "faust",
         # Faust's own processing guarantees are not used: no tables, no transactions.
         processing_guarantee="at_least_once",
         store="memory://",

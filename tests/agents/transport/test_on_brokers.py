@@ -1,0 +1,266 @@
+"""agents/transport/ on the embedded broker and on real Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.agents.transport.recording import RecordingFlow
+from tests.agents.transport.workers import SECONDS, committed, produce, running, until
+from tidegate.agents.settings import Settings
+from tidegate.agents.transport import TopicPartition
+from tidegate.infra.brokers import EmbeddedBroker
+from tidegate.schemas.marks import Tick, tick_headers
+from tidegate.streams.merge import Fetched, Merge
+
+ROOT = Path(__file__).resolve().parents[3]
+SYNC_GROUP, UNKNOWN_MEMBER_OR_INVALID = 14, 42
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    """A test's coroutine, in a loop of its own."""
+    asyncio.run(test)
+
+
+@pytest.fixture(params=["librdkafka", "aiokafka"])
+def fetcher(request: pytest.FixtureRequest) -> str:
+    """Both fetchers: what holds for one must hold for the other."""
+    return str(request.param)
+
+
+def merged(settings: Settings) -> list[str]:
+    """The joiner's topics, in rank order."""
+    return [settings.topic(name) for name in ("predictions", "shadow-predictions", "outcomes")]
+
+
+def test_every_record_is_delivered_once_in_order(settings: Settings, fetcher: str) -> None:
+    """Dense offsets, values, ticks and timestamps; commits reach the ends of the logs (H1)."""
+    topics = merged(settings)
+    for topic, count in zip(topics, (2_000, 300, 700), strict=True):
+        produce(settings, topic, count)
+    flow = RecordingFlow()
+
+    async def test() -> None:
+        chosen = replace(settings, fetcher=fetcher)
+        async with running(chosen, topics, flow) as app:
+            await until(lambda: flow.count() == 4 * 3_000)
+            consumer = app.consumer._thread._consumer
+            assert consumer._fetcher._fetch_max_wait_ms == 50  # H8
+            assert consumer._fetcher._prefetch_backoff == 0
+            ends = app.consumer.end_offsets()
+            assert [ends[topics[0], partition] for partition in range(4)] == [2_000] * 4
+
+    run(test())
+    for topic, count in zip(topics, (2_000, 300, 700), strict=True):
+        for partition in range(4):
+            assert flow.offsets((topic, partition)) == list(range(count))
+            assert committed(settings, app_group(settings), topic, partition) == count
+    [first, *_] = flow.fed[topics[0], 1]
+    assert first.marks == [(0, Tick(1_000))]
+    assert first.values[:2] == [None, b"value 0"]
+    assert first.timestamps(1) > 1_600_000_000_000
+    assert flow.sampled
+
+
+def app_group(settings: Settings) -> str:
+    """The group of the joiner."""
+    return f"{settings.prefix}joiner"
+
+
+def test_a_worker_goes_on_where_its_flow_says(settings: Settings, fetcher: str) -> None:
+    """Not at the committed offset, which is only for people."""
+    topic = settings.topic("predictions")
+    produce(settings, topic, 500)
+    chosen = replace(settings, fetcher=fetcher)
+
+    async def test(flow: RecordingFlow, expected: int) -> None:
+        async with running(chosen, [topic], flow):
+            await until(lambda: flow.count() >= expected)
+
+    run(test(RecordingFlow(), 2_000))
+    starts = {(topic, 0): 100, (topic, 1): 499, (topic, 2): 0, (topic, 3): 500}
+    flow = RecordingFlow(starts)
+    run(test(flow, 400 + 1 + 500))
+    for place, start in starts.items():
+        assert flow.offsets(place) == list(range(start, 500))
+
+
+class MergingFlow(RecordingFlow):
+    """A flow around real merges with a tiny buffer: takes only what it must."""
+
+    def __init__(self, topics: list[str], cap: int) -> None:
+        super().__init__()
+        self.high_water, self.low_water = cap, 0
+        self.ranks = {topic: rank for rank, topic in enumerate(topics)}
+        self.merges: dict[int, Merge] = {}
+        self.released: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+
+    async def assign(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """A merge for each partition index, from the beginning."""
+        for _, partition in partitions:
+            self.merges.setdefault(partition, Merge([0] * len(self.ranks), [0] * len(self.ranks)))
+        return {
+            (topic, partition): self.merges[partition].fetch_offsets[self.ranks[topic]]
+            for topic, partition in partitions
+        }
+
+    def want(self, topic: str, partition: int, in_flight: int) -> bool:
+        """Below the cap."""
+        return self.buffered(topic, partition) + in_flight < self.high_water
+
+    def buffered(self, topic: str, partition: int) -> int:
+        """What the merge holds."""
+        return self.merges[partition].buffered(self.ranks[topic])
+
+    def feed(self, topic: str, partition: int, fetched: Fetched) -> None:
+        """Feed the merge and release all that may go."""
+        merge = self.merges[partition]
+        merge.feed(self.ranks[topic], fetched)
+        while (head := merge.head()) is not None:
+            rank, segment = head
+            merge.release(rank, segment.stop - segment.start)
+            self.released[partition].append((segment.log_time_ms, rank, segment.stop))
+
+
+def produce_intervals(settings: Settings, counts: Mapping[str, int], intervals: int) -> None:
+    """In every partition: `intervals` ticks, each followed by a topic's count of records."""
+    producer = Producer({**settings.kafka, "linger.ms": 5})
+    for partition in range(4):
+        for topic, count in counts.items():
+            for interval in range(1, intervals + 1):
+                headers = tick_headers(interval * 1_000)
+                producer.produce(topic, partition=partition, headers=headers)
+                for _ in range(count):
+                    producer.produce(topic, b"x", b"k", partition)
+    assert producer.flush(SECONDS) == 0
+
+
+def test_small_buffers_and_uneven_topics_do_not_deadlock(settings: Settings, fetcher: str) -> None:
+    """H9: the topic everybody waits for has an empty buffer, and an empty buffer is wanted."""
+    topics = merged(settings)
+    counts = dict(zip(topics, (300, 0, 20), strict=True))
+    produce_intervals(settings, counts, 10)
+    flow = MergingFlow(topics, cap=5)
+
+    async def test() -> None:
+        async with running(replace(settings, fetcher=fetcher), topics, flow):
+            await until(
+                lambda: len(flow.merges) == 4
+                and all(merge.next_offsets[0] == 301 * 10 for merge in flow.merges.values())
+            )
+
+    run(test())
+    for released in flow.released.values():
+        keys = [(time_ms, rank) for time_ms, rank, _ in released]
+        assert keys == sorted(keys)
+
+
+def test_a_second_worker_takes_whole_partition_indexes(settings: Settings, fetcher: str) -> None:
+    """Co-located at every assignment; after the change nothing is lost and nothing comes twice."""
+    topics = merged(settings)
+    chosen = replace(settings, fetcher=fetcher, session_timeout_seconds=6.0)
+    first, second = RecordingFlow(), RecordingFlow()
+    second.fed = first.fed  # both write into one log, and read on behind it
+
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            one = await stack.enter_async_context(running(chosen, topics, first))
+            for topic in topics:
+                produce(settings, topic, 100)
+            await until(lambda: first.count() == 1_200)
+            two = await stack.enter_async_context(running(chosen, topics, second))
+            await until(lambda: bool(second.assigned and second.assigned[-1]))
+            await until(lambda: len(first.assigned[-1]) + len(second.assigned[-1]) == 12)
+            for topic in topics:
+                produce(settings, topic, 100)
+            await until(lambda: first.count() == 2_400)
+            assert one.consumer.assignment().isdisjoint(two.consumer.assignment())
+
+    run(test())
+    for flow in (first, second):
+        for assigned in flow.assigned:
+            of_topic = [{p for t, p in assigned if t == topic} for topic in topics]
+            assert of_topic[0] == of_topic[1] == of_topic[2]
+    for place in ((topic, partition) for topic in topics for partition in range(4)):
+        assert first.offsets(place) == list(range(200))
+
+
+def test_a_paused_partition_flows_again_after_a_rebalance(settings: Settings) -> None:
+    """librdkafka keeps a pause across assign(); without a resumption the worker stalls silently."""
+    topic = settings.topic("predictions")
+    chosen = replace(settings, fetcher="librdkafka")
+    flow = RecordingFlow()
+
+    async def test() -> None:
+        async with running(chosen, [topic], flow) as app:
+            produce(settings, topic, 100)
+            await until(lambda: flow.count() == 400)
+            flow.held[topic, 2] = flow.high_water
+            await until(lambda: app.consumer.counters.pauses == 1)
+            await app.consumer.perform_seek()
+            flow.held[topic, 2] = 0
+            produce(settings, topic, 100)
+            await until(lambda: flow.count() == 800)
+
+    run(test())
+    assert flow.offsets((topic, 2)) == list(range(200))
+
+
+def test_a_group_error_does_not_leave_a_zombie(
+    embedded_broker: EmbeddedBroker, embedded_settings: Settings, fetcher: str
+) -> None:
+    """H7: after an error of SyncGroup aiokafka waits until somebody reads it; Faust never does."""
+    topic = embedded_settings.topic("predictions")
+    produce(embedded_settings, topic, 50)
+    flow = RecordingFlow()
+
+    async def test() -> None:
+        embedded_broker.fail(SYNC_GROUP, [UNKNOWN_MEMBER_OR_INVALID])
+        async with running(replace(embedded_settings, fetcher=fetcher), [topic], flow) as app:
+            await until(lambda: flow.count() == 200)
+            assert app.consumer.counters.coordination_errors >= 1
+
+    run(test())
+
+
+def test_a_failing_fold_ends_the_process_before_it_acknowledges(
+    settings: Settings, fetcher: str, tmp_path: Path
+) -> None:
+    """H3: exit code 70, and the group never says that the failed batch is done."""
+    topic = settings.topic("predictions")
+    produce(settings, topic, 5_000, partitions=1)
+    given = {
+        "bootstrap": settings.bootstrap,
+        "prefix": settings.prefix,
+        "fetcher": fetcher,
+        "state_dir": str(tmp_path),
+    }
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests.agents.transport.worker_program",
+            json.dumps(given),
+            topic,
+            "1000",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS * 2,
+        check=False,
+    )
+    assert ended.returncode == 70, ended.stderr
+    assert "unforeseen" in ended.stderr
+    assert committed(settings, app_group(settings), topic, 0) < 5_000
