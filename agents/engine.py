@@ -33,6 +33,11 @@ ENGINE_SETTINGS = (
 )
 _LIBRARIES = ("numpy", "scipy", "river", "fastavro", "mmh3")
 _SUFFIXES = (".py", ".avsc")
+PACKAGES = tuple(
+    (name, Path(package.__path__[0]))
+    for name, package in (("schemas", tidegate.schemas), ("streams", tidegate.streams))
+)
+"""Packages whose every byte may show in an output, and where they are."""
 
 
 def fingerprint(settings: Settings) -> str:
@@ -72,8 +77,11 @@ def cpu_features() -> list[str]:
 
 
 def _sources() -> Iterator[tuple[str, Path]]:
-    for package in (tidegate.schemas, tidegate.streams):
-        root = Path(package.__path__[0])
-        paths = (path for path in root.rglob("*") if path.suffix in _SUFFIXES)
-        for path in sorted(paths, key=lambda path: path.relative_to(root).as_posix()):
-            yield f"{root.name}/{path.relative_to(root).as_posix()}", path
+    for package, root in PACKAGES:
+        paths = {
+            path.relative_to(root).as_posix(): path
+            for path in root.rglob("*")
+            if path.suffix in _SUFFIXES
+        }
+        for name in sorted(paths):
+            yield f"{package}/{name}", paths[name]

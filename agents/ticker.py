@@ -17,9 +17,9 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    Producer,
 )
 
+from tidegate.agents.hosting.publisher import ProducerLike
 from tidegate.agents.kafka import new_producer, unreachable
 from tidegate.agents.metrics import Sample
 from tidegate.agents.settings import Settings
@@ -98,7 +98,12 @@ class Ticker:
     Ticks are not kept for a broker that is away: an old one says nothing that the next does not.
     """
 
-    def __init__(self, settings: Settings, producer: Producer | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        producer: ProducerLike | None = None,
+        clock: LogClock | None = None,
+    ) -> None:
         self._settings = settings
         if producer is None:
             producer = new_producer(settings, {"linger.ms": 0, "message.timeout.ms": _DELIVERY_MS})
@@ -112,7 +117,7 @@ class Ticker:
         self._last_ms = 0
         self.beat_at = time.monotonic()
         self.statistics = TickerStatistics()
-        self.clock = LogClock(self._append_time_ms)
+        self.clock = LogClock(self._append_time_ms) if clock is None else clock
 
     def run(self, stopped: threading.Event) -> None:
         """Tick until `stopped`. Blocks."""
