@@ -44,12 +44,14 @@ def test_a_plain_connection_needs_no_credentials() -> None:
 @pytest.mark.parametrize("name", ["sasl.mechanism", "sasl.mechanisms"])
 def test_password_and_mechanism_reach_aiokafka(name: str) -> None:
     """librdkafka's two spellings of the mechanism mean the same."""
-    credentials = faust_credentials({
-        "security.protocol": "SASL_PLAINTEXT",
-        name: "SCRAM-SHA-512",
-        "sasl.username": "joiner",
-        "sasl.password": "secret",
-    })
+    credentials = faust_credentials(
+        {
+            "security.protocol": "SASL_PLAINTEXT",
+            name: "SCRAM-SHA-512",
+            "sasl.username": "joiner",
+            "sasl.password": "secret",
+        }
+    )
     assert credentials_to_aiokafka_auth(credentials) == {
         "security_protocol": "SASL_PLAINTEXT",
         "sasl_mechanism": "SCRAM-SHA-512",
@@ -61,10 +63,12 @@ def test_password_and_mechanism_reach_aiokafka(name: str) -> None:
 
 def test_kerberos_reaches_aiokafka() -> None:
     """GSSAPI is the mechanism when none is named, as in librdkafka."""
-    credentials = faust_credentials({
-        "security.protocol": "sasl_plaintext",
-        "sasl.kerberos.service.name": "brokers",
-    })
+    credentials = faust_credentials(
+        {
+            "security.protocol": "sasl_plaintext",
+            "sasl.kerberos.service.name": "brokers",
+        }
+    )
     auth = credentials_to_aiokafka_auth(credentials)
     assert auth["sasl_mechanism"] == "GSSAPI"
     assert auth["sasl_kerberos_service_name"] == "brokers"
@@ -96,12 +100,14 @@ def test_certificates_that_cannot_be_read_are_the_operators_fault(tmp_path: Path
 def test_security_settings_that_one_client_would_ignore_are_refused() -> None:
     """All at once: a client that passed over one would connect otherwise than written."""
     with pytest.raises(DefinitionError) as caught:
-        faust_credentials({
-            "security.protocol": "SASL_SSL",
-            "sasl.mechanism": "OAUTHBEARER",
-            "ssl.crl.location": "x",
-            "sasl.oauthbearer.config": "y",
-        })
+        faust_credentials(
+            {
+                "security.protocol": "SASL_SSL",
+                "sasl.mechanism": "OAUTHBEARER",
+                "ssl.crl.location": "x",
+                "sasl.oauthbearer.config": "y",
+            }
+        )
     faults = caught.value.faults
     assert len(faults) == 3
     assert "sasl.oauthbearer.config" in faults[0]

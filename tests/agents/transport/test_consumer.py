@@ -283,7 +283,9 @@ def test_other_topics_pass_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyP
         _, consumer, thread = stub_consumer(RecordingFlow(), tmp_path)
         other = TP("replies", 0)
         thread.assigned.add(other)
-        monkeypatch.setattr(Consumer, "seek_to_committed", lambda self: asyncio.sleep(0, {other: 3}))
+        monkeypatch.setattr(
+            Consumer, "seek_to_committed", lambda self: asyncio.sleep(0, {other: 3})
+        )
         monkeypatch.setattr(consumer, "_to_message", lambda tp, record: record.value)
         consumer._set_active_tps(thread.assigned)
         thread.fetches.append({other: records(3, 2), HERE: records(0, 2)})

@@ -28,11 +28,11 @@ class Message(LibrdkafkaMessage):
 
     def topic(self) -> str:
         """Topic."""
-        return self.tp.topic
+        return str(self.tp.topic)
 
     def partition(self) -> int:
         """Partition."""
-        return self.tp.partition
+        return int(self.tp.partition)
 
     def error(self) -> KafkaError | None:
         """What is wrong."""
@@ -90,9 +90,7 @@ def messages(tp: TP, first: int, count: int) -> list[Message]:
     return [Message(tp, Record(first + i, b"v%d" % i, key=b"k%d" % i)) for i in range(count)]
 
 
-async def started(
-    flow: RecordingFlow, path: Path
-) -> tuple[BatchConsumer, StubThread, StubClient]:
+async def started(flow: RecordingFlow, path: Path) -> tuple[BatchConsumer, StubThread, StubClient]:
     """A hybrid consumer that has sought."""
     _, consumer, thread = stub_consumer(flow, path, "librdkafka")
     await consumer.perform_seek()
@@ -115,11 +113,13 @@ def test_mixed_messages_become_one_batch_a_topic_partition(tmp_path: Path) -> No
 
     async def test() -> None:
         consumer, _, client = await started(RecordingFlow(), tmp_path)
-        client.queued.append([
-            *messages(HERE, 0, 2),
-            *messages(THERE, 0, 3),
-            *messages(HERE, 2, 2),
-        ])
+        client.queued.append(
+            [
+                *messages(HERE, 0, 2),
+                *messages(THERE, 0, 3),
+                *messages(HERE, 2, 2),
+            ]
+        )
         delivered = await take(consumer)
         assert len(delivered) == 2
         assert offsets(delivered, HERE) == [0, 1, 2, 3]
