@@ -103,14 +103,21 @@ class _Case:
         else:
             condition = "min" if guardrail.max is None else "max"
         return Reading(
-            self.index, self.candidate, guardrail.metric, condition, guardrail.on_breach, verdict,
-            int(n), guardrail.min_samples, self.limit, guardrail.alpha, **found,
+            self.index,
+            self.candidate,
+            guardrail.metric,
+            condition,
+            guardrail.on_breach,
+            verdict,
+            int(n),
+            guardrail.min_samples,
+            self.limit,
+            guardrail.alpha,
+            **found,
         )
 
 
-def read(
-    spec: ExperimentSpec, index: int, candidate: str, ledger: Ledger, since: Since
-) -> Reading:
+def read(spec: ExperimentSpec, index: int, candidate: str, ledger: Ledger, since: Since) -> Reading:
     """What guardrail `index` says about `candidate` on the evidence since `since`."""
     case = _Case(spec, index, candidate, ledger, since)
     if case.guardrail.worse_by is not None:
@@ -153,8 +160,15 @@ def _compared(case: _Case) -> Reading:
         bound = _effect(case.metric, nearest, relative)
         sentence += f", at least {bound} {_terms(case, limit, found.n_candidate)}"
     return case.reading(
-        verdict, n, relative=relative, value=found.candidate, control_value=found.control,
-        effect=found.estimate, lower=found.lower, upper=found.upper, sentence=sentence,
+        verdict,
+        n,
+        relative=relative,
+        value=found.candidate,
+        control_value=found.control,
+        effect=found.estimate,
+        lower=found.lower,
+        upper=found.upper,
+        sentence=sentence,
     )
 
 
@@ -174,13 +188,17 @@ def _bounded_mean(case: _Case) -> Reading:
         f" {_value(case.metric, bound)} {_terms(case, limit, found.n)}"
     )
     return case.reading(
-        verdict, moments.n, value=found.estimate, lower=found.lower, upper=found.upper,
+        verdict,
+        moments.n,
+        value=found.estimate,
+        lower=found.lower,
+        upper=found.upper,
         sentence=sentence,
     )
 
 
 def _bounded_quantile(case: _Case) -> Reading:
-    """"p99 at most 120 ms" is "at most 1 % of requests above 120 ms"."""
+    """ "p99 at most 120 ms" is "at most 1 % of requests above 120 ms"."""
     name, bound = case.guardrail.metric, case.limit
     requests, beyond = case.ledger.above(name, case.candidate, bound)
     n, above = requests - case.since.requests, beyond - case.since.beyond
@@ -199,7 +217,12 @@ def _bounded_quantile(case: _Case) -> Reading:
         f" {_terms(case, percent(allowed), n)}"
     )
     return case.reading(
-        verdict, n, value=value, share=found.estimate, lower=found.lower, upper=found.upper,
+        verdict,
+        n,
+        value=value,
+        share=found.estimate,
+        lower=found.lower,
+        upper=found.upper,
         sentence=sentence,
     )
 

@@ -17,7 +17,15 @@ from tidegate.streams.strategies.base import Shares
 from tidegate.streams.wording import listing
 
 _PARTS = (
-    "unit", "control", "salt", "variants", "metrics", "objective", "guardrails", "release", "flag",
+    "unit",
+    "control",
+    "salt",
+    "variants",
+    "metrics",
+    "objective",
+    "guardrails",
+    "release",
+    "flag",
     "inclusion_bp",
 )
 _MIXING = ("unit", "control", "salt", "variants")
@@ -37,8 +45,12 @@ def amend(state: ExperimentState, spec: ExperimentSpec, restart: bool, say: Say)
         return start(state, spec, say(what))
     increment, shares = _kept(state, spec)
     return Proposal(
-        Action.APPLY, say(f"applied ({told}); the statistics go on,"), Signal.AMEND, spec=spec,
-        increment=increment, shares=shares,
+        Action.APPLY,
+        say(f"applied ({told}); the statistics go on,"),
+        Signal.AMEND,
+        spec=spec,
+        increment=increment,
+        shares=shares,
     )
 
 
@@ -46,8 +58,14 @@ def start(state: ExperimentState, spec: ExperimentSpec, reason: str) -> Proposal
     """A new generation from the first step on."""
     step = 0 if spec.release else FLAG_STEP
     return Proposal(
-        Action.APPLY, reason, Signal.START if spec.release else Signal.START_FLAG, step=step,
-        increment=0, winner="", spec=spec, new_generation=True,
+        Action.APPLY,
+        reason,
+        Signal.START if spec.release else Signal.START_FLAG,
+        step=step,
+        increment=0,
+        winner="",
+        spec=spec,
+        new_generation=True,
         shares=shares_at(spec, spec.candidates, "", step, 0),
     )
 
@@ -55,9 +73,7 @@ def start(state: ExperimentState, spec: ExperimentSpec, reason: str) -> Proposal
 def changes(before: ExperimentSpec, after: ExperimentSpec) -> list[str]:
     """The parts of the manifest that differ, in the words of the manifest."""
     return [
-        name.removesuffix("_bp")
-        for name in _PARTS
-        if getattr(before, name) != getattr(after, name)
+        name.removesuffix("_bp") for name in _PARTS if getattr(before, name) != getattr(after, name)
     ]
 
 
@@ -97,9 +113,7 @@ def _same_step(state: ExperimentState, spec: ExperimentSpec) -> bool:
     )
 
 
-def _kept(
-    state: ExperimentState, spec: ExperimentSpec
-) -> tuple[int | None, Shares | None]:
+def _kept(state: ExperimentState, spec: ExperimentSpec) -> tuple[int | None, Shares | None]:
     """The running increment anew when its settings changed; else all stays as it is."""
     if state.phase not in (Phase.RUNNING, Phase.PAUSED):
         return None, None

@@ -59,8 +59,13 @@ class Clients:
         return len(self._clients)
 
     def change(
-        self, client_id: str, instance: str, experiment: str, running: Running,
-        health: str | None = None, breaker: list[str] | None = None,
+        self,
+        client_id: str,
+        instance: str,
+        experiment: str,
+        running: Running,
+        health: str | None = None,
+        breaker: list[str] | None = None,
     ) -> None:
         """A client says what it runs; its last word counts."""
         client = self._heard(client_id, instance, running.at_ms)
@@ -96,8 +101,14 @@ class Clients:
         return self._confirmation(experiment, confirms, decided_at_ms, log_time_ms)
 
     def rolled_back(
-        self, experiment: str, generation: int, variant: str,
-        epoch: int, version: int, decided_at_ms: int, log_time_ms: int,
+        self,
+        experiment: str,
+        generation: int,
+        variant: str,
+        epoch: int,
+        version: int,
+        decided_at_ms: int,
+        log_time_ms: int,
     ) -> Confirmation:
         """Which live clients hold `variant` at 0: by the ROLLBACK record or by the table."""
 
@@ -121,11 +132,18 @@ class Clients:
         """As JSON-able state; a list, because order of last word matters."""
         return [
             [
-                name, client.instance, client.heard_at_ms, client.health, client.breaker,
+                name,
+                client.instance,
+                client.heard_at_ms,
+                client.health,
+                client.breaker,
                 {
                     experiment: [
-                        running.epoch, running.version, running.generation,
-                        running.rolled_back, running.at_ms,
+                        running.epoch,
+                        running.version,
+                        running.generation,
+                        running.rolled_back,
+                        running.at_ms,
                     ]
                     for experiment, running in client.running.items()
                 },
@@ -139,7 +157,10 @@ class Clients:
         clients = cls()
         for name, instance, heard_at_ms, health, breaker, running in state:
             clients._clients[name] = ServingClient(
-                instance, heard_at_ms, health, breaker,
+                instance,
+                heard_at_ms,
+                health,
+                breaker,
                 {experiment: Running(*said) for experiment, said in running.items()},
             )
         return clients

@@ -51,7 +51,12 @@ class Decider:
     """
 
     def __init__(
-        self, partition: int, partitions: int, decision_partitions: int, emit: Emit, engine: str,
+        self,
+        partition: int,
+        partitions: int,
+        decision_partitions: int,
+        emit: Emit,
+        engine: str,
         bindings: codec.Bindings = codec.NO_BINDINGS,
     ) -> None:
         self.partition = partition
@@ -68,7 +73,9 @@ class Decider:
         self._status_ms = 0
         self._counters: Counter[str] = Counter()
         self._readers: tuple[Callable[[bytes | None], None], ...] = (
-            self._read_order, self._read_applied, self._read_observation,
+            self._read_order,
+            self._read_applied,
+            self._read_observation,
         )
 
     # -- the handler's protocol
@@ -120,19 +127,21 @@ class Decider:
 
     def dump(self) -> bytes:
         """The whole state as canonical JSON."""
-        return canonical_json({
-            "log_time_ms": self.log_time_ms,
-            "sequences": self.sequences.to_state(),
-            "clients": self.clients.to_state(),
-            "seen": self._seen.to_state(),
-            "offsets": self._offsets,
-            "heartbeat_ms": self._heartbeat_ms,
-            "status_ms": self._status_ms,
-            "counters": dict(self._counters),
-            "experiments": [
-                experiments.to_state(state) for _, state in sorted(self.experiments.items())
-            ],
-        }).encode()
+        return canonical_json(
+            {
+                "log_time_ms": self.log_time_ms,
+                "sequences": self.sequences.to_state(),
+                "clients": self.clients.to_state(),
+                "seen": self._seen.to_state(),
+                "offsets": self._offsets,
+                "heartbeat_ms": self._heartbeat_ms,
+                "status_ms": self._status_ms,
+                "counters": dict(self._counters),
+                "experiments": [
+                    experiments.to_state(state) for _, state in sorted(self.experiments.items())
+                ],
+            }
+        ).encode()
 
     def load(self, state: bytes) -> None:
         """Becomes what `dump` told."""
@@ -160,8 +169,8 @@ class Decider:
         if order.control_id in self._seen:
             self._counters["control_repeated"] += 1
             return
-        if order.role == DECIDER_ROLE and self._decided_here(order):
-            # Older than memory reaches: our own word, heard again.
+        if order.role == DECIDER_ROLE and self._is_own(order):
+            # Heard again after memory has let go of it.
             self._counters["control_repeated"] += 1
             return
         self._seen.add(order.control_id, order.issued_at, self.log_time_ms)
@@ -179,13 +188,15 @@ class Decider:
         reason = orders.said(order, "applied for the first time")
         self._decide(state, start(state, spec, reason), order.control_id)
 
-    def _decided_here(self, order: Control) -> bool:
+    def _is_own(self, order: Control) -> bool:
+        """Whether a record in the decider's name says nothing new.
+
+        One that withholds a variant we let serve is obeyed like anybody's: clients have done so.
+        """
         state = self.experiments.get(order.experiment)
-        name, _, place = order.control_id.partition("/")
-        epoch, _, version = place.partition("/")
-        if state is None or name != state.name or not (epoch.isdigit() and version.isdigit()):
-            return False
-        return (int(epoch), int(version)) <= state.key
+        if state is None or order.generation != state.generation:
+            return state is not None
+        return order.arguments.get("variant", "") in state.rolled_back
 
     # -- confirmations
 
@@ -195,11 +206,18 @@ class Decider:
             self.clients.goodbye(word.client_id)
         elif word.kind == "CHANGE" and word.experiment in self.experiments:
             running = Running(
-                word.epoch, word.version, word.generation, list(word.rolled_back),
+                word.epoch,
+                word.version,
+                word.generation,
+                list(word.rolled_back),
                 self.log_time_ms,
             )
             self.clients.change(
-                word.client_id, word.instance, word.experiment, running, word.health,
+                word.client_id,
+                word.instance,
+                word.experiment,
+                running,
+                word.health,
                 list(word.breaker or ()),
             )
         else:
@@ -256,7 +274,10 @@ class Decider:
         if proposal.automatic and proposal.roll_back:
             self._order_own_rollback(state, proposal)
         record = self._journal.decision(
-            state, proposal, control_id, self._moment(),
+            state,
+            proposal,
+            control_id,
+            self._moment(),
             {**judging.evidence_of(state), **proposal.evidence},
         )
         experiments.chain(state, record)
@@ -270,9 +291,7 @@ class Decider:
         self._seen.add(state.decision_id, self.log_time_ms, self.log_time_ms)
         self._journal.own_rollback(state, variant, proposal.reason, self.log_time_ms)
         state.unconfirmed.append(
-            Unconfirmed(
-                variant, state.generation, state.epoch, state.version, self.log_time_ms
-            )
+            Unconfirmed(variant, state.generation, state.epoch, state.version, self.log_time_ms)
         )
 
     def _moment(self) -> Moment:
@@ -296,8 +315,13 @@ class Decider:
         waiting: list[Unconfirmed] = []
         for item in state.unconfirmed:
             found = self.clients.rolled_back(
-                state.name, item.generation, item.variant, item.epoch, item.version,
-                item.decided_at_ms, self.log_time_ms,
+                state.name,
+                item.generation,
+                item.variant,
+                item.epoch,
+                item.version,
+                item.decided_at_ms,
+                self.log_time_ms,
             )
             if not found.missing:
                 continue
@@ -311,7 +335,10 @@ class Decider:
                 )
                 arguments = {"variant": item.variant, "missing": str(len(found.missing))}
                 self._journal.alert(
-                    f"rollback/{state.name}/{item.version}", reason, self.log_time_ms, state,
+                    f"rollback/{state.name}/{item.version}",
+                    reason,
+                    self.log_time_ms,
+                    state,
                     arguments,
                 )
         state.unconfirmed = waiting

@@ -235,8 +235,14 @@ def to_state(state: ExperimentState) -> dict[str, Any]:
             for pair, since in state.judged_from.items()
         },
         "unconfirmed": [
-            [item.variant, item.generation, item.epoch, item.version, item.decided_at_ms,
-             item.alerted]
+            [
+                item.variant,
+                item.generation,
+                item.epoch,
+                item.version,
+                item.decided_at_ms,
+                item.alerted,
+            ]
             for item in state.unconfirmed
         ],
         "ledger": state.ledger.to_state(),
@@ -272,7 +278,21 @@ def _key(found: list[int]) -> Key:
 
 
 _PLAIN = (
-    "name", "epoch", "version", "generation", "step", "increment", "winner", "since_ms",
-    "checked_ms", "held", "weights", "shadow", "rolled_back", "published_at_ms", "previous",
-    "view_digest", "viewed_ms",
+    "name",
+    "epoch",
+    "version",
+    "generation",
+    "step",
+    "increment",
+    "winner",
+    "since_ms",
+    "checked_ms",
+    "held",
+    "weights",
+    "shadow",
+    "rolled_back",
+    "published_at_ms",
+    "previous",
+    "view_digest",
+    "viewed_ms",
 )

@@ -63,9 +63,15 @@ class LedgerEvidence:
 def standing_of(state: ExperimentState, watermark_ms: int) -> Standing:
     """The running step as its strategy sees it."""
     return Standing(
-        settings=state.settings, control=state.control, candidates=state.candidates,
-        weights=state.weights, increment=state.increment, since_ms=state.since_ms,
-        checked_ms=state.checked_ms, watermark_ms=watermark_ms, evidence=LedgerEvidence(state),
+        settings=state.settings,
+        control=state.control,
+        candidates=state.candidates,
+        weights=state.weights,
+        increment=state.increment,
+        since_ms=state.since_ms,
+        checked_ms=state.checked_ms,
+        watermark_ms=watermark_ms,
+        evidence=LedgerEvidence(state),
     )
 
 
@@ -73,7 +79,10 @@ def readings(state: ExperimentState) -> list[Reading]:
     """Every guardrail for every candidate, rolled back or not."""
     return [
         guardrails.read(
-            state.spec, index, candidate, state.ledger,
+            state.spec,
+            index,
+            candidate,
+            state.ledger,
             state.judged_from.get(f"{index}/{candidate}", Since()),
         )
         for index in range(len(state.spec.guardrails))
@@ -87,9 +96,7 @@ def breach(state: ExperimentState) -> Proposal | None:
         return None
     left = state.candidates
     failing = [
-        item
-        for item in readings(state)
-        if item.verdict is Verdict.FAIL and item.candidate in left
+        item for item in readings(state) if item.verdict is Verdict.FAIL and item.candidate in left
     ]
     failing.sort(key=lambda item: (_SEVERITY.index(item.on_breach), item.guardrail))
     for item in failing:
@@ -143,8 +150,11 @@ def drift_of(state: ExperimentState) -> list[dict[str, Any]]:
     """Alarms of the drift detectors; they act on nothing by themselves."""
     return [
         {
-            "metric": metric, "variant": variant, "detector": kind,
-            "detections": detector.detections, "observations": detector.observations,
+            "metric": metric,
+            "variant": variant,
+            "detector": kind,
+            "detections": detector.detections,
+            "observations": detector.observations,
             "detected_at": detector.detected_at,
         }
         for metric, variant, kind, detector in state.ledger.drifts()
@@ -159,8 +169,11 @@ def _variant(state: ExperimentState, name: str) -> dict[str, Any]:
         moments = state.ledger.moments(metric, name)
         measured[metric] = {"n": moments.n, "mean": moments.mean, "variance": moments.variance}
     return {
-        "requests": tally.exposures, "learnt": tally.learnt, "closed": tally.closed,
-        "in_step": state.samples(name), "statuses": dict(tally.statuses),
+        "requests": tally.exposures,
+        "learnt": tally.learnt,
+        "closed": tally.closed,
+        "in_step": state.samples(name),
+        "statuses": dict(tally.statuses),
         "irregular": dict(tally.irregular),
         "shadow": {"disagree": shadow.disagree, "agree": shadow.agree},
         "metrics": measured,

@@ -30,8 +30,13 @@ class Grounds:
     def proposal(self, action: Action, signal: Signal | None, **after: Any) -> Proposal:
         """A proposal on these grounds."""
         return Proposal(
-            action, self.reason, signal, verdict=self.verdict, evidence=self.evidence,
-            automatic=self.automatic, **after,
+            action,
+            self.reason,
+            signal,
+            verdict=self.verdict,
+            evidence=self.evidence,
+            automatic=self.automatic,
+            **after,
         )
 
 
@@ -65,7 +70,12 @@ def next_step(state: ExperimentState, grounds: Grounds, winner: str = "") -> Pro
             return stop(Grounds(reason, grounds.verdict, grounds.evidence, automatic=True))
         return refused(f"PROMOTE refused: name the variant; candidates: {listing(left)}")
     return grounds.proposal(
-        Action.ADVANCE, Signal.ADVANCE, variant=chosen, step=step, increment=0, winner=chosen,
+        Action.ADVANCE,
+        Signal.ADVANCE,
+        variant=chosen,
+        step=step,
+        increment=0,
+        winner=chosen,
         shares=shares_at(state.spec, state.candidates, chosen, step, 0),
     )
 
@@ -76,7 +86,12 @@ def promote(state: ExperimentState, variant: str, grounds: Grounds) -> Proposal:
     is_full = strategy_at(state.spec, last).name == "full"
     signal = Signal.PROMOTE if is_full else Signal.FINISH
     return grounds.proposal(
-        Action.PROMOTE, signal, variant=variant, step=last, increment=0, winner=variant,
+        Action.PROMOTE,
+        signal,
+        variant=variant,
+        step=last,
+        increment=0,
+        winner=variant,
         shares=all_to(variant),
     )
 
@@ -85,7 +100,10 @@ def finish(state: ExperimentState, grounds: Grounds, winner: str) -> Proposal:
     """The release has ended: control serves when it won, else the shares stay as they are."""
     shares = all_to(winner) if winner == state.control else None
     return grounds.proposal(
-        Action.FINISH, Signal.FINISH, variant=winner or state.winner, winner=winner or None,
+        Action.FINISH,
+        Signal.FINISH,
+        variant=winner or state.winner,
+        winner=winner or None,
         shares=shares,
     )
 
@@ -95,9 +113,7 @@ def stop(grounds: Grounds, variant: str = "") -> Proposal:
     return grounds.proposal(Action.PAUSE, Signal.PAUSE, variant=variant)
 
 
-def roll_back(
-    state: ExperimentState, variant: str, grounds: Grounds, heir: str = ""
-) -> Proposal:
+def roll_back(state: ExperimentState, variant: str, grounds: Grounds, heir: str = "") -> Proposal:
     """`variant` to 0 for the rest of the generation, its share to `heir`, by default control."""
     weights = dict(state.weights)
     weights[heir or state.control] += weights[variant]
@@ -108,22 +124,27 @@ def roll_back(
     decided = state.phase in (Phase.PROMOTED, Phase.COMPLETED) and variant == state.winner
     is_last = len(state.candidates) == 1 or decided
     return grounds.proposal(
-        Action.ROLLBACK, Signal.ROLL_BACK if is_last else Signal.DROP, variant=variant,
-        roll_back=variant, winner="" if variant == state.winner else None,
+        Action.ROLLBACK,
+        Signal.ROLL_BACK if is_last else Signal.DROP,
+        variant=variant,
+        roll_back=variant,
+        winner="" if variant == state.winner else None,
         shares=Shares(weights, shadow),
     )
 
 
-def step_back(
-    state: ExperimentState, variant: str, guardrail: int, grounds: Grounds
-) -> Proposal:
+def step_back(state: ExperimentState, variant: str, guardrail: int, grounds: Grounds) -> Proposal:
     """One increment back, judged anew from there; a rollback when there is nothing below."""
     place = _below(state)
     if place is None:
         return roll_back(state, variant, grounds)
     step, increment = place
     return grounds.proposal(
-        Action.STEP_BACK, Signal.STEP_BACK, variant=variant, step=step, increment=increment,
+        Action.STEP_BACK,
+        Signal.STEP_BACK,
+        variant=variant,
+        step=step,
+        increment=increment,
         judged_anew=((guardrail, variant),),
         shares=shares_at(state.spec, state.candidates, state.winner, step, increment),
     )

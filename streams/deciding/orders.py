@@ -90,8 +90,12 @@ def _set(state: ExperimentState, order: Control) -> Proposal:
     weights = set_weights(order.arguments, state.weights, state.control, state.candidates)
     shares = ", ".join(f"{name} {basis_points(share)}" for name, share in sorted(weights.items()))
     return Proposal(
-        Action.SET, said(order, f"set to {shares}"), Signal.SET,
-        shares=moves.with_weights(state, weights), step=FLAG_STEP, increment=0,
+        Action.SET,
+        said(order, f"set to {shares}"),
+        Signal.SET,
+        shares=moves.with_weights(state, weights),
+        step=FLAG_STEP,
+        increment=0,
     )
 
 
@@ -114,8 +118,12 @@ def _pause(state: ExperimentState, order: Control) -> Proposal:
 def _resume(state: ExperimentState, order: Control) -> Proposal:
     _require(state, Signal.RESUME, order)
     return Proposal(
-        Action.RESUME, said(order, "resumed"), Signal.RESUME, increment=state.increment,
-        republish=True, judged_anew=moves.every_guardrail(state),
+        Action.RESUME,
+        said(order, "resumed"),
+        Signal.RESUME,
+        increment=state.increment,
+        republish=True,
+        judged_anew=moves.every_guardrail(state),
     )
 
 
@@ -131,7 +139,8 @@ def _rollback(state: ExperimentState, order: Control) -> Proposal:
     if variant in state.rolled_back:
         # Repeated wishes are fulfilled ones; clients have obeyed the record itself already.
         return Proposal(
-            Action.ROLLBACK, said(order, f"{variant} was rolled back already; asked again"),
+            Action.ROLLBACK,
+            said(order, f"{variant} was rolled back already; asked again"),
             variant=variant,
         )
     if variant not in candidates:
@@ -139,9 +148,7 @@ def _rollback(state: ExperimentState, order: Control) -> Proposal:
     heir = order.arguments.get("to") or state.control
     if heir == variant or (heir != state.control and heir not in candidates):
         return refused(f"ROLLBACK refused: {heir} cannot take over from {variant}")
-    return moves.roll_back(
-        state, variant, Grounds(said(order, f"{variant} rolled back")), heir
-    )
+    return moves.roll_back(state, variant, Grounds(said(order, f"{variant} rolled back")), heir)
 
 
 def _which(state: ExperimentState, action: str, variant: str) -> str:

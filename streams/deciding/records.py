@@ -47,32 +47,64 @@ class Journal:
         self._emit = emit
 
     def decision(
-        self, state: ExperimentState, proposal: Proposal, control_id: str | None, moment: Moment,
+        self,
+        state: ExperimentState,
+        proposal: Proposal,
+        control_id: str | None,
+        moment: Moment,
         evidence: Mapping[str, Any],
     ) -> bytes:
         """Writes the decision that led to `state`; returns its bytes, which the next one names."""
         record = Decision(
-            decision_id=state.decision_id, control_id=control_id, experiment=state.name,
-            epoch=state.epoch, version=state.version, generation=state.generation,
-            decided_at=moment.log_time_ms, watermark=moment.watermark_ms, step=state.step,
-            phase=str(state.phase), verdict=str(proposal.verdict), action=str(proposal.action),
-            variant=proposal.variant, reason=clipped(proposal.reason),
-            evidence=canonical_json(rounded(evidence)), weights=dict(sorted(state.weights.items())),
-            covers=dict(moment.covers), engine=self.engine, previous=state.previous,
+            decision_id=state.decision_id,
+            control_id=control_id,
+            experiment=state.name,
+            epoch=state.epoch,
+            version=state.version,
+            generation=state.generation,
+            decided_at=moment.log_time_ms,
+            watermark=moment.watermark_ms,
+            step=state.step,
+            phase=str(state.phase),
+            verdict=str(proposal.verdict),
+            action=str(proposal.action),
+            variant=proposal.variant,
+            reason=clipped(proposal.reason),
+            evidence=canonical_json(rounded(evidence)),
+            weights=dict(sorted(state.weights.items())),
+            covers=dict(moment.covers),
+            engine=self.engine,
+            previous=state.previous,
         )
         return self._write("decisions", state.name.encode(), record)
 
     def refusal(self, order: Control, reason: str, moment: Moment) -> None:
         """Answers an order to an experiment that does not exist: version 0, outside its chain."""
-        self._write("decisions", order.experiment.encode(), Decision(
-            decision_id=f"{order.experiment}/refused/{sha256_hex(order.control_id)[:16]}",
-            control_id=order.control_id, experiment=order.experiment, epoch=0, version=0,
-            generation=0, decided_at=moment.log_time_ms, watermark=moment.watermark_ms,
-            step=FLAG_STEP,
-            phase=str(Phase.IDLE), verdict="", action=str(Action.REFUSED), variant="",
-            reason=clipped(reason), evidence="{}", weights={}, covers=dict(moment.covers),
-            engine=self.engine, previous="",
-        ))
+        self._write(
+            "decisions",
+            order.experiment.encode(),
+            Decision(
+                decision_id=f"{order.experiment}/refused/{sha256_hex(order.control_id)[:16]}",
+                control_id=order.control_id,
+                experiment=order.experiment,
+                epoch=0,
+                version=0,
+                generation=0,
+                decided_at=moment.log_time_ms,
+                watermark=moment.watermark_ms,
+                step=FLAG_STEP,
+                phase=str(Phase.IDLE),
+                verdict="",
+                action=str(Action.REFUSED),
+                variant="",
+                reason=clipped(reason),
+                evidence="{}",
+                weights={},
+                covers=dict(moment.covers),
+                engine=self.engine,
+                previous="",
+            ),
+        )
 
     def table(self, state: ExperimentState, log_time_ms: int) -> None:
         """Publishes the routing table of `state` and withdraws all but the last two."""
@@ -85,39 +117,67 @@ class Journal:
 
     def own_rollback(self, state: ExperimentState, variant: str, reason: str, at_ms: int) -> None:
         """The record clients obey without waiting for a table."""
-        self._write("control", state.name.encode(), Control(
-            control_id=state.decision_id, experiment=state.name, generation=state.generation,
-            action="ROLLBACK", arguments={"variant": variant}, actor=DECIDER, role=DECIDER_ROLE,
-            reason=clipped(reason), issued_at=at_ms,
-        ))
+        self._write(
+            "control",
+            state.name.encode(),
+            Control(
+                control_id=state.decision_id,
+                experiment=state.name,
+                generation=state.generation,
+                action="ROLLBACK",
+                arguments={"variant": variant},
+                actor=DECIDER,
+                role=DECIDER_ROLE,
+                reason=clipped(reason),
+                issued_at=at_ms,
+            ),
+        )
 
     def heartbeat(self, log_time_ms: int, watermark_ms: int) -> None:
         """Tells clients silence from deafness."""
-        self._write("commands", b"", Command(
-            command_id=f"heartbeat/{self.partition}/{log_time_ms}", experiment="", generation=0,
-            kind="HEARTBEAT", reason="", decision_id="",
-            arguments={
-                "partition": str(self.partition), "log_time": str(log_time_ms),
-                "watermark": str(watermark_ms),
-            },
-        ))
+        self._write(
+            "commands",
+            b"",
+            Command(
+                command_id=f"heartbeat/{self.partition}/{log_time_ms}",
+                experiment="",
+                generation=0,
+                kind="HEARTBEAT",
+                reason="",
+                decision_id="",
+                arguments={
+                    "partition": str(self.partition),
+                    "log_time": str(log_time_ms),
+                    "watermark": str(watermark_ms),
+                },
+            ),
+        )
 
     def alert(
-        self, subject: str, reason: str, log_time_ms: int, state: ExperimentState | None = None,
+        self,
+        subject: str,
+        reason: str,
+        log_time_ms: int,
+        state: ExperimentState | None = None,
         arguments: Mapping[str, str] | None = None,
     ) -> None:
         """Asks for a person's attention; `subject` names the cause once."""
         name = "" if state is None else state.name
-        self._write("commands", name.encode(), Command(
-            command_id=f"alert/{subject}/{log_time_ms}", experiment=name,
-            generation=0 if state is None else state.generation, kind="ALERT",
-            arguments=dict(arguments or {}), reason=clipped(reason),
-            decision_id="" if state is None else state.decision_id,
-        ))
+        self._write(
+            "commands",
+            name.encode(),
+            Command(
+                command_id=f"alert/{subject}/{log_time_ms}",
+                experiment=name,
+                generation=0 if state is None else state.generation,
+                kind="ALERT",
+                arguments=dict(arguments or {}),
+                reason=clipped(reason),
+                decision_id="" if state is None else state.decision_id,
+            ),
+        )
 
-    def status(
-        self, state: ExperimentState, view: Mapping[str, Any], log_time_ms: int
-    ) -> None:
+    def status(self, state: ExperimentState, view: Mapping[str, Any], log_time_ms: int) -> None:
         """Publishes the view of an experiment, JSON in pieces: `view.0`, `view.1`, …"""
         text = canonical_json(rounded(view))
         starts = range(0, len(text), VIEW_PIECE_CHARACTERS)
@@ -125,24 +185,43 @@ class Journal:
             f"view.{number}": text[start : start + VIEW_PIECE_CHARACTERS]
             for number, start in enumerate(starts)
         }
-        self._write("commands", state.name.encode(), Command(
-            command_id=f"status/{state.name}/{log_time_ms}", experiment=state.name,
-            generation=state.generation, kind="STATUS", arguments=pieces, reason="",
-            decision_id=state.decision_id,
-        ))
+        self._write(
+            "commands",
+            state.name.encode(),
+            Command(
+                command_id=f"status/{state.name}/{log_time_ms}",
+                experiment=state.name,
+                generation=state.generation,
+                kind="STATUS",
+                arguments=pieces,
+                reason="",
+                decision_id=state.decision_id,
+            ),
+        )
 
     def dead_letter(
         self, topic: str, offset: int, log_time_ms: int, value: bytes | None, error: EventError
     ) -> None:
         """Sets aside a record that cannot be counted."""
-        self._emit(Output(
-            "dead-letters", 0, f"{topic}-{self.partition}".encode(),
-            codec.encode(DeadLetter(
-                reason=error.reason, detail=clipped(error.detail), topic=topic,
-                partition=self.partition, offset=offset, log_time=log_time_ms, engine=self.engine,
-                value=(value or b"")[:DEAD_LETTER_BYTES_MAX],
-            )),
-        ))
+        self._emit(
+            Output(
+                "dead-letters",
+                0,
+                f"{topic}-{self.partition}".encode(),
+                codec.encode(
+                    DeadLetter(
+                        reason=error.reason,
+                        detail=clipped(error.detail),
+                        topic=topic,
+                        partition=self.partition,
+                        offset=offset,
+                        log_time=log_time_ms,
+                        engine=self.engine,
+                        value=(value or b"")[:DEAD_LETTER_BYTES_MAX],
+                    )
+                ),
+            )
+        )
 
     def _write(self, topic: str, key: bytes, event: Event) -> bytes:
         value = codec.encode(event)
@@ -154,15 +233,21 @@ def table_of(state: ExperimentState, log_time_ms: int) -> Routing:
     """The routing table of a state, as its last decision made it."""
     spec = state.spec
     return Routing(
-        experiment=state.name, epoch=state.epoch, version=state.version,
-        generation=state.generation, control=state.control,
+        experiment=state.name,
+        epoch=state.epoch,
+        version=state.version,
+        generation=state.generation,
+        control=state.control,
         variants=tuple(
             Variant(name=name, model=variant.model, model_version=variant.version)
             for name, variant in sorted(spec.variants.items())
         ),
-        buckets=state.buckets, inclusion=spec.inclusion_bp,
-        rolled_back=tuple(state.rolled_back), shadow=dict(sorted(state.shadow.items())),
-        salt=spec.salt or state.name, reward_wait_ms=spec.reward_wait_ms,
+        buckets=state.buckets,
+        inclusion=spec.inclusion_bp,
+        rolled_back=tuple(state.rolled_back),
+        shadow=dict(sorted(state.shadow.items())),
+        salt=spec.salt or state.name,
+        reward_wait_ms=spec.reward_wait_ms,
         decision_id=decision_id(state.name, state.epoch, state.version),
         published_at=log_time_ms,
     )

@@ -66,10 +66,15 @@ def _variant(state: ExperimentState, name: str) -> dict[str, Any]:
     spec, tally = state.spec.variants[name], state.ledger.tallies[name]
     shadow = state.ledger.shadows[name]
     return {
-        "name": name, "model": spec.model, "model_version": spec.version,
-        "weight": state.weights.get(name, 0), "shadow": state.shadow.get(name, 0),
-        "rolled_back": name in state.rolled_back, "requests": tally.exposures,
-        "closed": tally.closed, "compared": shadow.agree + shadow.disagree,
+        "name": name,
+        "model": spec.model,
+        "model_version": spec.version,
+        "weight": state.weights.get(name, 0),
+        "shadow": state.shadow.get(name, 0),
+        "rolled_back": name in state.rolled_back,
+        "requests": tally.exposures,
+        "closed": tally.closed,
+        "compared": shadow.agree + shadow.disagree,
         "disagreed": shadow.disagree,
     }
 
@@ -122,6 +127,10 @@ def _applied(state: ExperimentState, clients: Clients, log_time_ms: int) -> dict
     epoch, version = state.tables[-1] if state.tables else (0, 0)
     found = clients.applied(state.name, epoch, version, state.published_at_ms, log_time_ms)
     return {
-        "epoch": epoch, "version": version, "live": found.live, "confirmed": found.confirmed,
-        "missing": list(found.missing[:20]), "slowest_ms": found.slowest_ms,
+        "epoch": epoch,
+        "version": version,
+        "live": found.live,
+        "confirmed": found.confirmed,
+        "missing": list(found.missing[:20]),
+        "slowest_ms": found.slowest_ms,
     }

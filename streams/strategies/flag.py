@@ -33,7 +33,9 @@ def outlook(standing: Standing) -> Outlook:
 
 
 def set_weights(
-    arguments: Mapping[str, str], weights: Mapping[str, int], control: str,
+    arguments: Mapping[str, str],
+    weights: Mapping[str, int],
+    control: str,
     candidates: Sequence[str],
 ) -> dict[str, int]:
     """Weights after `tidegate set`: what is not named stays, control takes the rest.

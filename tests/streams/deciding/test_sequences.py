@@ -22,7 +22,12 @@ def test_a_known_batch_is_dropped() -> None:
     """A joiner that starts again emits what it emitted."""
     sequences = Sequences(1)
     assert [feed(sequences, 0, number, 100) for number in (0, 0, 1, 0, 1, 2)] == [
-        Reading.NEXT, Reading.KNOWN, Reading.NEXT, Reading.KNOWN, Reading.KNOWN, Reading.NEXT,
+        Reading.NEXT,
+        Reading.KNOWN,
+        Reading.NEXT,
+        Reading.KNOWN,
+        Reading.KNOWN,
+        Reading.NEXT,
     ]
 
 

@@ -31,18 +31,28 @@ ENGINE = "test-engine"
 
 METRICS: dict[str, Any] = {
     "conversion": {
-        "type": "binary", "aggregate": "first", "window": "30s", "default": 0.0, "goal": "increase",
+        "type": "binary",
+        "aggregate": "first",
+        "window": "30s",
+        "default": 0.0,
+        "goal": "increase",
     },
     "errors": {"field": "status", "type": "rate", "goal": "decrease"},
     "latency": {"field": "latency_ms", "type": "quantile", "quantile": 0.99, "goal": "decrease"},
 }
 ERRORS: dict[str, Any] = {
-    "metric": "errors", "compare": "control", "worse_by": "1pp", "min_samples": 200,
+    "metric": "errors",
+    "compare": "control",
+    "worse_by": "1pp",
+    "min_samples": 200,
     "on_breach": "rollback",
 }
 CANARY: dict[str, Any] = {"weights": ["10%", "30%"], "hold": "60s", "min_samples": 100}
 BANDIT: dict[str, Any] = {
-    "floor": "5%", "every": "1s", "until": {"p_best": "95%"}, "max_duration": "1h",
+    "floor": "5%",
+    "every": "1s",
+    "until": {"p_best": "95%"},
+    "max_duration": "1h",
     "min_samples": 100,
 }
 
@@ -128,13 +138,18 @@ class World:
         self.decider.marker(OBSERVATIONS, self.offsets[OBSERVATIONS], Marker(kind, arguments))
         self.offsets[OBSERVATIONS] += 1
 
-    def order(self, action: str, spec: ExperimentSpec | None = None, **changes: Any) -> str:
+    def order(self, action: str, spec: ExperimentSpec | str | None = None, **changes: Any) -> str:
         """A person's order; returns its id."""
         self.orders += 1
         fields: dict[str, Any] = {
-            "control_id": f"c{self.orders}", "experiment": NAME, "action": action, "actor": "ann",
-            "role": "owner", "reason": "because", "issued_at": self.log_time_ms,
-            "spec": None if spec is None else spec.to_json(),
+            "control_id": f"c{self.orders}",
+            "experiment": NAME,
+            "action": action,
+            "actor": "ann",
+            "role": "owner",
+            "reason": "because",
+            "issued_at": self.log_time_ms,
+            "spec": spec.to_json() if isinstance(spec, ExperimentSpec) else spec,
         }
         fields.update(changes)
         self.send(CONTROL, codec.encode(Control(**fields)))
@@ -149,8 +164,14 @@ class World:
     def applied(self, client: str, kind: str = "CHANGE", **changes: Any) -> None:
         """A client's word."""
         fields: dict[str, Any] = {
-            "client_id": client, "instance": "host", "experiment": NAME, "epoch": 0, "version": 0,
-            "generation": 1, "applied_at": self.log_time_ms, "kind": kind,
+            "client_id": client,
+            "instance": "host",
+            "experiment": NAME,
+            "epoch": 0,
+            "version": 0,
+            "generation": 1,
+            "applied_at": self.log_time_ms,
+            "kind": kind,
         }
         fields.update(changes)
         self.send(APPLIED, codec.encode(Applied(**fields)))
@@ -221,8 +242,15 @@ def batch_of(
     """A batch of the facts of some groups of requests."""
     contexts = tuple(
         Context(
-            group.experiment, group.generation, group.variant, group.variant, "ranker", "v1", 0,
-            version if group.version is None else group.version, group.reason,
+            group.experiment,
+            group.generation,
+            group.variant,
+            group.variant,
+            "ranker",
+            "v1",
+            0,
+            version if group.version is None else group.version,
+            group.reason,
         )
         for group in groups
     )
@@ -231,7 +259,15 @@ def batch_of(
     tables["closed"] = _requests("closed", groups, closed=True, at_ms=at_ms)
     tables["closed_metric"] = _conversions(groups)
     return ObservationBatch(
-        source, 0, sequence, "joiner-engine", at_ms, (0, 0, 0), contexts, ((),), ("conversion",),
+        source,
+        0,
+        sequence,
+        "joiner-engine",
+        at_ms,
+        (0, 0, 0),
+        contexts,
+        ((),),
+        ("conversion",),
         tables,
     )
 
@@ -249,11 +285,16 @@ def _requests(kind: str, groups: Sequence[Group], closed: bool, at_ms: int) -> A
         or [np.zeros(0)]
     )
     columns: dict[str, Any] = {
-        "request": np.arange(number), "unit": np.arange(number),
-        "context": spread([place for place, _ in chosen]), "attributes": np.zeros(number),
-        "served_at": np.full(number, at_ms), "propensity": spread([g.propensity for _, g in chosen]),
-        "score": np.full(number, np.nan), "latency": spread([g.latency_ms for _, g in chosen]),
-        "status": status, "weight": np.ones(number),
+        "request": np.arange(number),
+        "unit": np.arange(number),
+        "context": spread([place for place, _ in chosen]),
+        "attributes": np.zeros(number),
+        "served_at": np.full(number, at_ms),
+        "propensity": spread([g.propensity for _, g in chosen]),
+        "score": np.full(number, np.nan),
+        "latency": spread([g.latency_ms for _, g in chosen]),
+        "status": status,
+        "weight": np.ones(number),
     }
     return columns_to_table(kind, columns)
 
@@ -267,7 +308,13 @@ def _conversions(groups: Sequence[Group]) -> Any:
             start += group.requests
     one = np.ones(len(rows))
     columns: dict[str, Any] = {
-        "row": rows, "metric": np.zeros(len(rows)), "count": one, "first": one, "last": one,
-        "sum": one, "min": one, "max": one,
+        "row": rows,
+        "metric": np.zeros(len(rows)),
+        "count": one,
+        "first": one,
+        "last": one,
+        "sum": one,
+        "min": one,
+        "max": one,
     }
     return columns_to_table("closed_metric", columns)
