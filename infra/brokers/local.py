@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tidegate.infra.brokers.base import Broker, create_by_admin
 from tidegate.infra.brokers.jars import java_command, kafka_jars
-from tidegate.infra.brokers.nodes import Node, Ports
+from tidegate.infra.brokers.nodes import SMALL_JVM, Node, Ports
 from tidegate.schemas.errors import DefinitionError, Unreachable
 
 _READY_SECONDS_MAX = 60.0
@@ -33,6 +33,7 @@ class LocalBroker(Broker):
     Args:
         nodes: how many; each is broker and controller.
         data: keeps the data between runs; a temporary folder, removed at `stop`, when None.
+        jvm: options of each node's Java; small by default, a benchmark gives it more.
         port: where clients of node 1 find it if it is free; any free one otherwise.
         tell: is given one sentence when something takes long.
 
@@ -48,6 +49,7 @@ class LocalBroker(Broker):
         nodes: int = 1,
         data: Path | None = None,
         port: int = 0,
+        jvm: tuple[str, ...] = SMALL_JVM,
         tell: Callable[[str], None] = tell_on_stderr,
     ) -> None:
         if nodes < 1:
@@ -57,7 +59,7 @@ class LocalBroker(Broker):
         self._folder = data or Path(tempfile.mkdtemp(prefix="tidegate-kafka-"))
         everyone = dict(enumerate(_free_ports(nodes, port), start=1))
         self._nodes = {
-            number: Node(number, ports, self._folder / f"node-{number}", java, jars)
+            number: Node(number, ports, self._folder / f"node-{number}", java, jars, jvm)
             for number, ports in everyone.items()
         }
         self.bootstrap = ",".join(f"127.0.0.1:{each.client}" for each in everyone.values())

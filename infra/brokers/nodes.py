@@ -1,18 +1,18 @@
-"""One node of a local Apache Kafka: its files, its process, its guard."""
+"""One node of a local Apache Kafka: its files and its process."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidegate.infra.brokers.jars import KAFKA_FILES
+from tidegate.infra.processes import BoundProcess
 from tidegate.schemas.errors import DefinitionError, Unreachable
 
 # Small heaps and one compiler tier: these brokers live for minutes and share the machine.
-_JVM = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+SMALL_JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +25,20 @@ class Ports:
 
 @dataclass(slots=True)
 class Node:
-    """A broker and controller in one JVM.
-
-    A guard process waits for the end of a pipe that only we hold and then kills the JVM, so a
-    broker never outlives a parent that was itself killed.
-    """
+    """A broker and controller in one JVM."""
 
     number: int
     ports: Ports
     folder: Path
     java: str
     jars: Path
-    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-    _guard: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    jvm: tuple[str, ...] = SMALL_JVM
+    _process: BoundProcess | None = field(default=None, init=False)
 
     @property
     def alive(self) -> bool:
         """Whether the JVM runs."""
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.alive
 
     def format(self, cluster_id: str, everyone: dict[int, Ports]) -> None:
         """Write the configuration and, for a new data folder, format it."""
@@ -67,42 +63,20 @@ class Node:
         """Start the JVM; it is ready some seconds later."""
         if self.alive:
             raise DefinitionError(f"node {self.number} runs already")
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self._jvm(), "kafka.Kafka", str(self._configuration)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is for the parent; it stops its brokers last.
-                start_new_session=True,
-            )
-        self._guard = subprocess.Popen(
-            ["sh", "-c", 'cat >/dev/null; kill -9 "$0" 2>/dev/null', str(self._process.pid)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        command = [*self._jvm(), "kafka.Kafka", str(self._configuration)]
+        self._process = BoundProcess(command, self.log)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the JVM."""
         if not self.alive or self._process is None:
             raise DefinitionError(f"node {self.number} does not run")
-        os.kill(self._process.pid, number)
+        self._process.send(number)
 
     def end(self, number: signal.Signals, seconds: float = 20) -> None:
         """End the JVM by a signal, by SIGKILL when that takes longer than `seconds`."""
-        if self._process is None:
-            return
-        self._dismiss_guard()
-        if self.alive:
-            os.kill(self._process.pid, number)
-            # A paused process obeys only once it goes on.
-            os.kill(self._process.pid, signal.SIGCONT)
-            try:
-                self._process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self._process.wait()
-        self._process = None
+        if self._process is not None:
+            self._process.end(number, seconds)
+            self._process = None
 
     @property
     def log(self) -> Path:
@@ -113,16 +87,9 @@ class Node:
     def _configuration(self) -> Path:
         return self.folder / "server.properties"
 
-    def _dismiss_guard(self) -> None:
-        # Before the JVM ends: its number may then belong to another process.
-        if self._guard is not None:
-            self._guard.kill()
-            self._guard.communicate()
-            self._guard = None
-
     def _jvm(self) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={(KAFKA_FILES / 'log4j2.properties').as_uri()}"
-        return [self.java, *_JVM, logging, "-cp", f"{self.jars}/*"]
+        return [self.java, *self.jvm, logging, "-cp", f"{self.jars}/*"]
 
 
 def _properties(number: int, everyone: dict[int, Ports], data: Path) -> str:
