@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 HEALTH_SECONDS = 10.0
 EXIT_SECONDS = 30.0
 TICK_AGE_SECONDS = 1.0
+BUSY_RECORDS = 1_000
 _INTERVAL_SECONDS = 1.0
 
 
@@ -66,13 +67,15 @@ class Judge:
     """Remembers since when each topic-partition has had lag without moving, or no known end."""
 
     _stuck: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _before: Mapping[str, Progress] = field(default_factory=dict)
     _known_at: float | None = None
 
     def judge(self, seen: Observed) -> Verdict:
         """Health red after 10 s, the end after 30 s; never while idle or held back on purpose.
 
         A topic-partition that flow control holds back waits for another log, for example for
-        ticks: starting the process again would not help it.
+        ticks: starting the process again would not help it. Nor would it help one that waits its
+        turn while the process works on the backlog of others.
         """
         faults, fatal = [], ""
         silent = seen.at - seen.loop_at
@@ -80,9 +83,11 @@ class Judge:
             faults.append(f"the event loop has been blocked for {silent:.0f} s")
         if silent >= EXIT_SECONDS:
             fatal = faults[-1]
+        busy = self._works_on_backlog(seen.progress)
+        self._before = seen.progress
         self._stuck = {name: since for name, since in self._stuck.items() if name in seen.progress}
         for name, progress in seen.progress.items():
-            stuck = self._stuck_seconds(name, progress, seen.at)
+            stuck = self._stuck_seconds(name, progress, seen.at, busy)
             if stuck >= HEALTH_SECONDS:
                 faults.append(f"{name} has lag {progress.lag} and has not moved for {stuck:.0f} s")
             if stuck >= EXIT_SECONDS and not fatal:
@@ -98,9 +103,17 @@ class Judge:
             )
         return Verdict(tuple(faults), fatal)
 
-    def _stuck_seconds(self, name: str, progress: Progress, at: float) -> float:
+    def _works_on_backlog(self, progress: Mapping[str, Progress]) -> bool:
+        moved = (
+            each.lag
+            for name, each in progress.items()
+            if name in self._before and each.position != self._before[name].position
+        )
+        return sum(moved) >= BUSY_RECORDS
+
+    def _stuck_seconds(self, name: str, progress: Progress, at: float, busy: bool) -> float:
         before = self._stuck.get(name)
-        waiting = progress.lag > 0 and progress.wanted
+        waiting = progress.lag > 0 and progress.wanted and not busy
         if not waiting or before is None or before[0] != progress.position:
             self._stuck[name] = (progress.position, at)
             return 0.0

@@ -109,3 +109,24 @@ def test_health_is_red_until_the_first_look() -> None:
     assert dog.verdict.faults == ("starting",)
     dog.look()
     assert dog.verdict == Verdict()
+
+
+def test_waiting_for_its_turn_is_not_stuck() -> None:
+    """While the worker eats the backlog of one log, another may stand still."""
+    judge = Judge()
+    waiting = Progress(position=5, end=9_000, wanted=True)
+    for at in range(100):
+        moving = Progress(position=at * 100, end=1_000_000, wanted=True)
+        seen_now = Observed(at, at, {"waiting-0": waiting, "moving-0": moving})
+        assert judge.judge(seen_now) == Verdict()
+
+
+def test_one_stuck_log_among_live_ones_is_stuck() -> None:
+    """Others that are live and keep up do not hide it."""
+    judge = Judge()
+    verdict = Verdict()
+    for at in range(31):
+        stuck = Progress(position=5, end=9_000, wanted=True)
+        live = Progress(position=at * 100, end=at * 100 + 20, wanted=True)
+        verdict = judge.judge(Observed(at, at, {"stuck-0": stuck, "live-0": live}))
+    assert verdict.fatal.startswith("stuck-0 has lag 8995")
