@@ -1,0 +1,82 @@
+"""Commands of those who run Tidegate: demo, up, worker, topics, doctor."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tidegate.agents.commands.options import Output, OutputOption, declare
+from tidegate.agents.settings import Settings
+
+
+def _up(
+    settings: Settings,
+    kafka: Annotated[
+        str, typer.Option("--kafka", help="embedded, local, container or HOST:PORT.")
+    ] = "embedded",
+) -> int:
+    """Broker, topics and a worker of all roles, for development."""
+    from tidegate.agents.commands.up import run_up
+
+    return run_up(settings, kafka)
+
+
+def _worker(
+    settings: Settings,
+    role: Annotated[
+        str, typer.Option("--role", help="joiner, decider or ticker; all three when not given.")
+    ] = "",
+) -> int:
+    """Join, decide or tick until told to stop; start more to scale."""
+    from tidegate.agents.commands.worker import run_worker
+
+    return run_worker(settings, role or None)
+
+
+def _ticker(settings: Settings) -> int:
+    """Tick until told to stop: what `worker --role ticker` does. Run two."""
+    from tidegate.agents.commands.worker import run_ticker
+
+    return run_ticker(settings)
+
+
+def _topics_plan(settings: Settings, output: OutputOption = Output.table) -> int:
+    """What `apply` would do."""
+    from tidegate.agents.commands.topics import run_topics
+
+    return run_topics(settings, "plan", output)
+
+
+def _topics_apply(settings: Settings, output: OutputOption = Output.table) -> int:
+    """Create what is missing and set what differs; nothing is ever deleted."""
+    from tidegate.agents.commands.topics import run_topics
+
+    return run_topics(settings, "apply", output)
+
+
+def _topics_check(settings: Settings, output: OutputOption = Output.table) -> int:
+    """Whether agents could start; exit code 1 and what mends it when not."""
+    from tidegate.agents.commands.topics import run_topics
+
+    return run_topics(settings, "check", output)
+
+
+def _doctor(settings: Settings, output: OutputOption = Output.table) -> int:
+    """The settings in force, where each came from, and whether each works."""
+    from tidegate.agents.commands.doctor import run_doctor
+
+    return run_doctor(settings, output)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the commands."""
+    declare(app, "up")(_up)
+    declare(app, "worker")(_worker)
+    declare(app, "ticker")(_ticker)
+    topics = typer.Typer(help="Topics: plan, apply, check.", no_args_is_help=True)
+    declare(topics, "plan")(_topics_plan)
+    declare(topics, "apply")(_topics_apply)
+    declare(topics, "check")(_topics_check)
+    app.add_typer(topics, name="topics", rich_help_panel=None)
+    declare(app, "doctor")(_doctor)

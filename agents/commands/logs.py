@@ -1,0 +1,159 @@
+"""Logs as commands need them: newest first, bounded, decoded; and what stands now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from tidegate.agents.kafka import (
+    Record,
+    new_admin,
+    new_consumer,
+    read_topic,
+    unreachable,
+    watermarks,
+)
+from tidegate.agents.settings import Settings
+from tidegate.schemas.codec import decode_as
+from tidegate.schemas.errors import DefinitionError, EventError
+from tidegate.schemas.events import Command, Decision, Event, Routing
+from tidegate.schemas.partitioner import partition_of
+
+Kind = TypeVar("Kind", bound=Event)
+View = Mapping[str, Any]
+
+_CHUNK_RECORDS = 4_000
+_ANSWER_SECONDS = 5.0
+VIEW_RECORDS_MAX = 40_000
+"""How far back a published view is looked for; some minutes of commands."""
+
+
+def require_topics(settings: Settings, *names: str) -> None:
+    """Return when a broker answers and has the topics.
+
+    Raises:
+        Unreachable: no broker answers.
+        DefinitionError: topics are missing; the message says what creates them.
+    """
+    from confluent_kafka import KafkaException
+
+    try:
+        found = new_admin(settings).list_topics(timeout=_ANSWER_SECONDS).topics
+    except KafkaException as error:
+        raise unreachable(settings, error) from error
+    missing = [settings.topic(name) for name in names if settings.topic(name) not in found]
+    if missing:
+        raise DefinitionError(
+            f"The broker at {settings.bootstrap} has no topic {', '.join(missing)}, so nothing can"
+            " be read or asked there. Create the topics with `tidegate topics apply`, or check"
+            " --bootstrap and --prefix."
+        )
+
+
+def experiment_partition(settings: Settings, experiment: str) -> int:
+    """The partition of everything that is keyed by experiment."""
+    return partition_of(experiment.encode(), settings.decision_partitions)
+
+
+def newest_first(settings: Settings, name: str, partition: int) -> Iterator[Record]:
+    """Records of a partition from the last to the first; marks and tombstones are passed over."""
+    consumer = new_consumer(settings)
+    try:
+        low, high = watermarks(settings, consumer, name, [partition])[partition]
+    finally:
+        consumer.close()
+    while high > low:
+        start = max(low, high - _CHUNK_RECORDS)
+        chunk = list(read_topic(settings, name, [partition], {partition: start}, {partition: high}))
+        yield from (record for record in reversed(chunk) if record.value is not None)
+        high = start
+
+
+def decoded(kind: type[Kind], records: Iterator[Record]) -> Iterator[Kind]:
+    """The events in records; what cannot be read is for others to complain about."""
+    for record in records:
+        try:
+            yield decode_as(kind, record.value)
+        except EventError:
+            continue
+
+
+def tables(settings: Settings) -> dict[str, Routing]:
+    """The newest routing table of every experiment, by name."""
+    found: dict[str, Routing] = {}
+    records = (record for record in read_topic(settings, "routing") if record.value is not None)
+    for table in decoded(Routing, records):
+        known = found.get(table.experiment)
+        if known is None or (table.epoch, table.version) > (known.epoch, known.version):
+            found[table.experiment] = table
+    return dict(sorted(found.items()))
+
+
+def table_of(settings: Settings, experiment: str) -> Routing:
+    """The newest routing table of an experiment.
+
+    Raises:
+        DefinitionError: there is none; the message names those that exist.
+    """
+    found = tables(settings)
+    if experiment not in found:
+        known = ", ".join(found) or "none yet"
+        raise DefinitionError(
+            f"No experiment {experiment} has been decided on this broker (prefix"
+            f" {settings.prefix}); known: {known}. Start it with `tidegate apply -f FILE`."
+        )
+    return found[experiment]
+
+
+def decisions_newest_first(settings: Settings, experiment: str) -> Iterator[Decision]:
+    """Decisions of an experiment, each once, the last first."""
+    seen: set[str] = set()
+    records = newest_first(
+        settings, "decisions", experiment_partition(settings, experiment)
+    )
+    for decision in decoded(Decision, records):
+        if decision.experiment == experiment and decision.decision_id not in seen:
+            seen.add(decision.decision_id)
+            yield decision
+
+
+def views(settings: Settings, wanted: Mapping[str, int]) -> dict[str, View]:
+    """Published views by experiment; `wanted` maps experiments to their partitions.
+
+    An experiment whose view is not among the last records has none: its decider is silent.
+    """
+    found: dict[str, View] = {}
+    for partition in sorted(set(wanted.values())):
+        left = {name for name, place in wanted.items() if place == partition}
+        for number, record in enumerate(newest_first(settings, "commands", partition)):
+            if not left or number >= VIEW_RECORDS_MAX:
+                break
+            name = (record.key or b"").decode(errors="replace")
+            view = view_in(record) if name in left else None
+            if view is not None:
+                found[name] = view
+                left.discard(name)
+    return found
+
+
+def view_in(record: Record) -> View | None:
+    """The view in a STATUS command, or None."""
+    try:
+        command = decode_as(Command, record.value)
+    except EventError:
+        return None
+    if command.kind != "STATUS":
+        return None
+    pieces = len(command.arguments)
+    text = "".join(command.arguments.get(f"view.{number}", "") for number in range(pieces))
+    try:
+        view: View = json.loads(text)
+    except ValueError:
+        return None
+    return view
+
+
+def first_match(items: Iterator[Kind], matches: Callable[[Kind], bool]) -> Kind | None:
+    """The first that matches, or None."""
+    return next((item for item in items if matches(item)), None)

@@ -1,0 +1,61 @@
+"""Facts on stdout: lines for people, JSON or YAML for programs; the keys are a contract."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tidegate.agents.commands.options import Output
+from tidegate.schemas.events import Decision
+
+_DAY_SECONDS = 86_400
+
+
+def print_facts(facts: Any, output: Output, lines: Callable[[Any], Sequence[str]]) -> None:
+    """Print facts in the form that was asked for; `lines` says them to people."""
+    if output is Output.json:
+        print(json.dumps(facts, ensure_ascii=False, indent=2))
+    elif output is Output.yaml:
+        from ruamel.yaml import YAML
+
+        writer = YAML(typ="safe", pure=True)
+        writer.default_flow_style = False
+        writer.allow_unicode = True
+        writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        writer.dump(facts, sys.stdout)
+    else:
+        for line in lines(facts):
+            print(line)
+
+
+def decision_facts(decision: Decision) -> dict[str, Any]:
+    """A decision as JSON: the record's fields, its evidence as an object."""
+    return {**decision.to_dict(), "evidence": json.loads(decision.evidence)}
+
+
+def decision_line(decision: Decision) -> str:
+    """A decision in one sentence, as on the page and in an alert."""
+    what = f"{decision.action} {decision.variant}".rstrip()
+    name = f"{decision.experiment}  g{decision.generation} v{decision.version}"
+    return f"{clock(decision.decided_at)}  {name}  {what:20}  {decision.reason}"
+
+
+def clock(time_ms: int) -> str:
+    """Log time as local time of day, with the date when it is not today's."""
+    moment = time.localtime(time_ms / 1_000)
+    today = time.strftime("%Y-%m-%d") == time.strftime("%Y-%m-%d", moment)
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", moment)
+
+
+def table_lines(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list[str]:
+    """Rows under headings; `columns` maps keys to headings."""
+    texts = [list(columns.values())]
+    texts += [[str(row.get(key, "")) for key in columns] for row in rows]
+    widths = [max(len(line[place]) for line in texts) for place in range(len(columns))]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in texts
+    ]

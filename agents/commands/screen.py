@@ -1,0 +1,152 @@
+"""One experiment on one screen: what `get` and `watch` show, as styled lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from tidegate.streams.wording import basis_points, count, percent, signed
+
+BAR_CELLS = 20
+_COLOURS = {
+    "PASS": "green", "FAIL": "bold red", "NO_DATA": "yellow", "INCONCLUSIVE": "yellow",
+    "RUNNING": "green", "PROMOTED": "green", "COMPLETED": "green", "FLAG": "cyan",
+    "PAUSED": "yellow", "ROLLED_BACK": "bold red", "ABORTED": "bold red",
+}  # fmt: skip
+_ALL_BP = 10_000
+
+
+def screen(view: Mapping[str, Any], now_ms: int) -> list[Text]:
+    """The lines of a view; `now_ms` is wall time, to say how old it is."""
+    lines = [_head(view)]
+    parts = [part for part in _parts(view, now_ms) if part[1]]
+    for place, (label, rows) in enumerate(parts):
+        last = place == len(parts) - 1
+        for number, row in enumerate(rows):
+            rail = ("└─ " if last else "├─ ") if number == 0 else ("   " if last else "│  ")
+            text = label if number == 0 else ""
+            lines.append(Text.assemble((rail, "dim"), f"{text:{_width(view)}}  ", row))
+    return lines
+
+
+def _head(view: Mapping[str, Any]) -> Text:
+    words = [view["experiment"], f"g{view['generation']}", _strategy(view)]
+    if view.get("steps"):
+        words.append(f"step {view['step'] + 1} of {view['steps']}")
+    if view.get("progress"):
+        words.append(view["progress"])
+    phase = view["phase"]
+    return Text.assemble(
+        (words[0], "bold"), "   ", "   ".join(words[1:]), "   ", (phase, _COLOURS.get(phase, ""))
+    )
+
+
+def _strategy(view: Mapping[str, Any]) -> str:
+    if view["strategy"] != "canary":
+        return str(view["strategy"])
+    served = sum(item["weight"] for item in view["variants"][1:])
+    return f"canary {basis_points(served)}"
+
+
+def _width(view: Mapping[str, Any]) -> int:
+    return max(10, *(len(item["name"]) for item in view["variants"]))
+
+
+def _parts(
+    view: Mapping[str, Any], now_ms: int
+) -> Iterator[tuple[str, Sequence[Text]]]:
+    models = [f"{item['model']} {item['model_version']}" for item in view["variants"]]
+    wide = max(map(len, models))
+    for model, item in zip(models, view["variants"], strict=True):
+        yield item["name"], [_variant(item, f"{model:{wide}}")]
+    yield "guardrails", [_guardrail(item, view) for item in view["guardrails"]]
+    yield "objective", _objective(view["objective"], view)
+    yield "health", [_health(view, now_ms)]
+    yield "next", [Text(view["next"])] if view["next"] else []
+    yield "applied", [_applied(view["applied"])]
+
+
+def _variant(item: Mapping[str, Any], model: str) -> Text:
+    share = item["weight"] / _ALL_BP
+    filled = round(share * BAR_CELLS)
+    bar = ("█" * filled, "cyan"), ("░" * (BAR_CELLS - filled), "dim")
+    line = Text.assemble(
+        f"{model}  {percent(share):>8}  ", *bar,
+        f"  {count(item['requests']):>10} requests",
+    )  # fmt: skip
+    if item["rolled_back"]:
+        line.append("   rolled back", style="bold red")
+    if item["shadow"]:
+        line.append(f"   shadow {basis_points(item['shadow'])}")
+    if item["compared"]:
+        line.append(f", {percent(item['disagreed'] / item['compared'])} disagree")
+    return line
+
+
+def _guardrail(item: Mapping[str, Any], view: Mapping[str, Any]) -> Text:
+    several = len(view["variants"]) > 2
+    name = f"{item['candidate']}: " if several else ""
+    said = item["sentence"] or (
+        f"{item['metric']} {count(item['n'])} of {count(item['min_samples'])} requests"
+    )
+    verdict = item["verdict"]
+    shown = verdict.lower().replace("_", " ") or "waiting"
+    return Text.assemble(f"{name}{said}   ", (shown, _COLOURS.get(verdict, "")))
+
+
+def _objective(objective: Mapping[str, Any] | None, view: Mapping[str, Any]) -> list[Text]:
+    if objective is None:
+        return []
+    rows = [_effect(objective, item, len(view["variants"]) > 2) for item in objective["effects"]]
+    return rows or [Text(f"{objective['metric']}   no closed request yet")]
+
+
+def _effect(objective: Mapping[str, Any], item: Mapping[str, Any], several: bool) -> Text:
+    name = f"{item['candidate']}: " if several else ""
+    line = Text(f"{name}{objective['metric']}")
+    if item["estimate"] is None:
+        return line.append("   nothing can be said yet", style="yellow")
+    line.append(f"   {signed(item['estimate'] * 100)} %")
+    low, high = item["lower"], item["upper"]
+    if low is None or high is None:
+        return line.append("   inconclusive", style="yellow")
+    line.append(f"  ({signed(low * 100)} to {signed(high * 100)})   ")
+    better = low > 0 if objective["goal"] == "increase" else high < 0
+    worse = high < 0 if objective["goal"] == "increase" else low > 0
+    word = "better" if better else "worse" if worse else "inconclusive"
+    colours = {"better": "green", "worse": "bold red", "inconclusive": "yellow"}
+    return line.append(word, style=colours[word])
+
+
+def _health(view: Mapping[str, Any], now_ms: int) -> Text:
+    health = view["health"]
+    words = []
+    if health["requests"]:
+        words.append(f"{percent(health['matured'] / health['requests'])} of requests closed")
+    words += [
+        f"{name} {count(number)}" for name, number in sorted(health["irregular"].items()) if number
+    ]
+    uneven = [name for name, sum_ in health["propensity"].items() if not 0.8 <= sum_ <= 1.25]
+    words.append(f"propensities of {', '.join(uneven)} do not add up" if uneven else "shares ok")
+    drifted = sorted({f"{item['variant']} {item['metric']}" for item in health["drift"]})
+    words.append(f"drift: {', '.join(drifted)}" if drifted else "no drift")
+    words += [f"{name} is degraded" for name in health["degraded"]]
+    if view["watermark"] >= 0 and view["log_time"] - view["watermark"] > 5_000:
+        behind = (view["log_time"] - view["watermark"]) / 1_000
+        words.append(f"joiner {behind:.0f} s behind: waiting")
+    words.append(f"told {max(0, now_ms - view['log_time']) / 1_000:.1f} s ago")
+    return Text(" · ".join(words))
+
+
+def _applied(applied: Mapping[str, Any]) -> Text:
+    if not applied["live"]:
+        return Text("no client is live", style="yellow")
+    line = Text(
+        f"v{applied['version']} by {applied['confirmed']} of {applied['live']} clients"
+        f" within {applied['slowest_ms'] / 1_000:.2f} s"
+    )
+    if applied["missing"]:
+        line.append(f"   missing: {', '.join(applied['missing'])}", style="bold red")
+    return line
