@@ -70,29 +70,8 @@ def build_app(
         f"{settings.prefix}{role}",
         batching=Batching(tuple(topics), flow, settings.kafka, fail),
         broker=broker_urls(settings.kafka, scheme),
-        broker_client_id=f"{settings.prefix}{role}",
-        broker_commit_interval=_COMMIT_SECONDS,
         broker_credentials=faust_credentials(settings.kafka),
-        broker_heartbeat_interval=settings.session_timeout_seconds / 5,
-        broker_max_poll_records=_FETCH_RECORDS,
-        broker_session_timeout=settings.session_timeout_seconds,
-        consumer_auto_offset_reset="none",
-        # A static member: otherwise a killed worker costs the whole session time-out.
-        consumer_group_instance_id=settings.instance_id or None,
-        consumer_max_fetch_size=_FETCH_BYTES,
-        # Faust's own processing guarantees are not used: no tables, no transactions.
-        processing_guarantee="at_least_once",
-        store="memory://",
-        # Not `app.topic(maxsize=)`: Faust 0.15.3 takes it and drops it.
-        stream_buffer_maxsize=_QUEUED_BATCHES,
-        # The batch in hand must be done before its partition goes to somebody else.
-        stream_wait_empty=True,
-        # Above 0, so that Faust's own assignor is used: it keeps partition indexes together.
-        table_standby_replicas=1,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        web_enabled=False,
-        worker_redirect_stdouts=False,
+        **_options(settings, role),
     )
     source = app.topic(
         *topics,
@@ -108,6 +87,32 @@ def build_app(
         supervisor_strategy=CrashingSupervisor,
     )(feeder(flow, fail))
     return app
+
+
+def _options(settings: Settings, role: str) -> dict[str, Any]:
+    return {
+        "broker_client_id": f"{settings.prefix}{role}",
+        "broker_commit_interval": _COMMIT_SECONDS,
+        "broker_heartbeat_interval": settings.session_timeout_seconds / 5,
+        "broker_max_poll_records": _FETCH_RECORDS,
+        "broker_session_timeout": settings.session_timeout_seconds,
+        "consumer_auto_offset_reset": "none",
+        # A static member: otherwise a killed worker costs the whole session time-out.
+        "consumer_group_instance_id": settings.instance_id or None,
+        "consumer_max_fetch_size": _FETCH_BYTES,
+        "processing_guarantee": "at_least_once",
+        "store": "memory://",
+        # Not `app.topic(maxsize=)`: Faust 0.15.3 takes it and drops it.
+        "stream_buffer_maxsize": _QUEUED_BATCHES,
+        # The batch in hand must be done before its partition goes to somebody else.
+        "stream_wait_empty": True,
+        # Above 0, so that Faust's own assignor is used: it keeps partition indexes together.
+        "table_standby_replicas": 1,
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "web_enabled": False,
+        "worker_redirect_stdouts": False,
+    }
 
 
 def feeder(flow: Flow, fail: FailStop) -> Any:

@@ -16,7 +16,7 @@ from tidegate.agents.transport.clients import fetcher_settings
 from tidegate.agents.transport.consumer import BatchConsumer
 from tidegate.agents.transport.fetched import Batch, from_librdkafka
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("tidegate.kafka")
 
 # A multiple of this does not pay: fewer records stay in the processor's cache.
 _CONSUME_RECORDS = 500

@@ -7,11 +7,10 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -26,11 +25,6 @@ from tidegate.streams.merge import Fetched, Merge
 
 ROOT = Path(__file__).resolve().parents[3]
 SYNC_GROUP, UNKNOWN_MEMBER_OR_INVALID = 14, 42
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    """A test's coroutine, in a loop of its own."""
-    asyncio.run(test)
 
 
 @pytest.fixture(params=["librdkafka", "aiokafka"])
@@ -61,7 +55,7 @@ def test_every_record_is_delivered_once_in_order(settings: Settings, fetcher: st
             ends = app.consumer.end_offsets()
             assert [ends[topics[0], partition] for partition in range(4)] == [2_000] * 4
 
-    run(test())
+    asyncio.run(test())
     for topic, count in zip(topics, (2_000, 300, 700), strict=True):
         for partition in range(4):
             assert flow.offsets((topic, partition)) == list(range(count))
@@ -88,10 +82,10 @@ def test_a_worker_goes_on_where_its_flow_says(settings: Settings, fetcher: str) 
         async with running(chosen, [topic], flow):
             await until(lambda: flow.count() >= expected)
 
-    run(test(RecordingFlow(), 2_000))
+    asyncio.run(test(RecordingFlow(), 2_000))
     starts = {(topic, 0): 100, (topic, 1): 499, (topic, 2): 0, (topic, 3): 500}
     flow = RecordingFlow(starts)
-    run(test(flow, 400 + 1 + 500))
+    asyncio.run(test(flow, 400 + 1 + 500))
     for place, start in starts.items():
         assert flow.offsets(place) == list(range(start, 500))
 
@@ -162,7 +156,7 @@ def test_small_buffers_and_uneven_topics_do_not_deadlock(settings: Settings, fet
                 )
             )
 
-    run(test())
+    asyncio.run(test())
     for released in flow.released.values():
         keys = [(time_ms, rank) for time_ms, rank, _ in released]
         assert keys == sorted(keys)
@@ -196,7 +190,7 @@ def test_a_second_worker_takes_whole_partition_indexes(
             await until(lambda: first.count() == 2_400)
             assert one.consumer.assignment().isdisjoint(two.consumer.assignment())
 
-    run(test())
+    asyncio.run(test())
     for flow in (first, second):
         for assigned in flow.assigned:
             of_topic = [{p for t, p in assigned if t == topic} for topic in topics]
@@ -222,7 +216,7 @@ def test_a_paused_partition_flows_again_after_a_rebalance(settings: Settings) ->
             produce(settings, topic, 100)
             await until(lambda: flow.count() == 800)
 
-    run(test())
+    asyncio.run(test())
     assert flow.offsets((topic, 2)) == list(range(200))
 
 
@@ -240,7 +234,7 @@ def test_a_group_error_does_not_leave_a_zombie(
             await until(lambda: flow.count() == 200)
             assert app.consumer.counters.coordination_errors >= 1
 
-    run(test())
+    asyncio.run(test())
 
 
 def test_a_failing_fold_ends_the_process_before_it_acknowledges(
