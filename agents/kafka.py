@@ -30,6 +30,8 @@ from tidegate.schemas.topics import TOPICS
 ANSWER_SECONDS_MAX = 5.0
 SILENCE_SECONDS_MAX = 30.0
 _FETCH_RECORDS = 500
+_LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+_LEADER_SECONDS = 0.1
 
 # Whoever partitions otherwise sends outcomes where their predictions are not, in silence.
 PRODUCER_FIXED: Mapping[str, Any] = {
@@ -127,10 +129,22 @@ def watermarks(
     for partition in _partitions(settings, name, partitions):
         place = TopicPartition(settings.topic(name), partition)
         try:
-            found[partition] = consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS_MAX)
+            found[partition] = _watermarks(consumer, place)
         except KafkaException as error:
             raise unreachable(settings, error) from error
     return found
+
+
+def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    deadline = time.monotonic() + ANSWER_SECONDS_MAX
+    while True:
+        try:
+            return consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS_MAX)
+        except KafkaException as error:
+            # A topic just made, or whose leader just moved, is led again in a moment.
+            if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
+                raise
+            time.sleep(_LEADER_SECONDS)
 
 
 def offsets_at(settings: Settings, name: str, timestamp_ms: int) -> dict[int, int]:
