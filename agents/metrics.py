@@ -38,52 +38,54 @@ MetricName = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class _Meaning:
+class Meaning:
+    """Help text and label names of a metric."""
+
     help: str
     labels: tuple[str, ...] = ()
 
 
-_MEANINGS: Mapping[MetricName, _Meaning] = {
-    "tidegate_checkpoint_conflicts_total": _Meaning(
+MEANINGS: Mapping[MetricName, Meaning] = {
+    "tidegate_checkpoint_conflicts_total": Meaning(
         "Equal cuts with different states: workers have diverged."
     ),
-    "tidegate_checkpoint_pause_seconds_total": _Meaning(
+    "tidegate_checkpoint_pause_seconds_total": Meaning(
         "Time for which dumps of state stopped the fold."
     ),
-    "tidegate_checkpoint_write_seconds_total": _Meaning(
+    "tidegate_checkpoint_write_seconds_total": Meaning(
         "Time from cut to announced checkpoint, beside the work."
     ),
-    "tidegate_checkpoint_written_bytes_total": _Meaning("Compressed checkpoints written."),
-    "tidegate_checkpoints_total": _Meaning("Checkpoints announced."),
-    "tidegate_clock_offset_seconds": _Meaning(
+    "tidegate_checkpoint_written_bytes_total": Meaning("Compressed checkpoints written."),
+    "tidegate_checkpoints_total": Meaning("Checkpoints announced."),
+    "tidegate_clock_offset_seconds": Meaning(
         "Broker's append time minus this host's clock, when last compared."
     ),
-    "tidegate_counted_total": _Meaning(
+    "tidegate_counted_total": Meaning(
         "What the fold counted since the log began, by partition and class.",
         ("partition", "stream", "class"),
     ),
-    "tidegate_engine_info": _Meaning("Engine of this worker.", ("role", "engine")),
-    "tidegate_healthy": _Meaning("1 when /healthz is green."),
-    "tidegate_lag_records": _Meaning("Records not yet fed to the fold.", ("topic", "partition")),
-    "tidegate_live_partitions": _Meaning("Partitions that have caught up since they came here."),
-    "tidegate_misplaced_keys_total": _Meaning(
+    "tidegate_engine_info": Meaning("Engine of this worker.", ("role", "engine")),
+    "tidegate_healthy": Meaning("1 when /healthz is green."),
+    "tidegate_lag_records": Meaning("Records not yet fed to the fold.", ("topic", "partition")),
+    "tidegate_live_partitions": Meaning("Partitions that have caught up since they came here."),
+    "tidegate_misplaced_keys_total": Meaning(
         "Sampled keys in a partition murmur2 would not have chosen."
     ),
-    "tidegate_outputs_acknowledged_total": _Meaning(
+    "tidegate_outputs_acknowledged_total": Meaning(
         "Outputs acknowledged by the broker.", ("partition",)
     ),
-    "tidegate_outputs_total": _Meaning("Outputs handed to the producer.", ("partition",)),
-    "tidegate_partitions": _Meaning("Partitions owned."),
-    "tidegate_pending": _Meaning(
+    "tidegate_outputs_total": Meaning("Outputs handed to the producer.", ("partition",)),
+    "tidegate_partitions": Meaning("Partitions owned."),
+    "tidegate_pending": Meaning(
         "What the fold holds open, by partition and stream.", ("partition", "stream")
     ),
-    "tidegate_released_records_total": _Meaning(
+    "tidegate_released_records_total": Meaning(
         "Records the fold has released since the log began.", ("partition",)
     ),
-    "tidegate_sampled_keys_total": _Meaning("Keys whose partition was checked."),
-    "tidegate_tick_age_seconds": _Meaning("Clock minus log time."),
-    "tidegate_ticks_failed_total": _Meaning("Ticks and markers not delivered in time."),
-    "tidegate_ticks_total": _Meaning("Ticks and markers delivered."),
+    "tidegate_sampled_keys_total": Meaning("Keys whose partition was checked."),
+    "tidegate_tick_age_seconds": Meaning("Clock minus log time."),
+    "tidegate_ticks_failed_total": Meaning("Ticks and markers not delivered in time."),
+    "tidegate_ticks_total": Meaning("Ticks and markers delivered."),
 }
 
 
@@ -106,7 +108,7 @@ class Metrics:
 
     def describe(self) -> Iterator[Metric]:
         """Every family there may be; the registry asks at its start, when nothing can be read."""
-        yield from map(_family, _MEANINGS)
+        yield from map(_family, MEANINGS)
 
     def collect(self) -> Iterator[Metric]:
         """Families for a scrape."""
@@ -134,7 +136,7 @@ def fold_samples(partition: int, counters: Mapping[str, int]) -> Iterator[Sample
 
 
 def _family(name: MetricName) -> CounterMetricFamily | GaugeMetricFamily:
-    meaning = _MEANINGS[name]
+    meaning = MEANINGS[name]
     if name.endswith("_total"):
         return CounterMetricFamily(name, meaning.help, labels=meaning.labels)
     return GaugeMetricFamily(name, meaning.help, labels=meaning.labels)

@@ -1,0 +1,149 @@
+"""Finding the checkpoint to go on from, on both brokers: torn, foreign, overtaken ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from tidegate.agents.hosting.restore import check_engine, restore
+from tidegate.agents.hosting.snapshots import (
+    Packed,
+    chunk_key,
+    encode_manifest,
+    manifest_key,
+    pack,
+    tombstone_keys,
+)
+from tidegate.agents.kafka import new_producer
+from tidegate.agents.settings import Settings
+from tidegate.schemas.errors import DefinitionError
+from tidegate.streams.folding import Checkpoint
+
+PARTITION = 1
+
+
+def packed(released: int, state: bytes = b"state", engine: str = "e1", barrier: str = "") -> Packed:
+    """A checkpoint of the joiner that stands for `released` records."""
+    checkpoint = Checkpoint(PARTITION, released, (released, 0, 0), (1, 1, 1), state, barrier)
+    return pack("joiner", engine, checkpoint)
+
+
+def write(settings: Settings, records: Sequence[tuple[bytes, bytes | None]]) -> None:
+    """Records of the topic `snapshots`, in order."""
+    producer = new_producer(settings)
+    for key, value in records:
+        producer.produce(settings.topic("snapshots"), value, key=key, partition=PARTITION)
+    assert producer.flush(20) == 0
+
+
+def records(checkpoint: Packed) -> list[tuple[bytes, bytes | None]]:
+    """A whole checkpoint: chunks, then manifest."""
+    manifest = checkpoint.manifest
+    chunks: list[tuple[bytes, bytes | None]] = [
+        (chunk_key("joiner", PARTITION, manifest.released, index), chunk)
+        for index, chunk in enumerate(checkpoint.chunks)
+    ]
+    key = manifest_key("joiner", PARTITION, manifest.released)
+    return [*chunks, (key, encode_manifest(manifest))]
+
+
+def found(settings: Settings, engine: str = "e1") -> tuple[int, bytes] | None:
+    """What a worker would go on from."""
+    restored = restore(settings, "joiner", PARTITION, engine)
+    if restored.manifest is None or restored.state is None:
+        return None
+    return restored.manifest.released, restored.state
+
+
+def test_an_empty_topic_gives_nothing(settings: Settings) -> None:
+    """Without a checkpoint the worker begins where the logs begin."""
+    assert found(settings) is None
+
+
+def test_the_highest_counts(settings: Settings) -> None:
+    """Checkpoints of other roles and partitions do not."""
+    write(settings, records(packed(10, b"old")))
+    write(settings, records(packed(20, b"new")))
+    other = replace(packed(30).manifest, role="decider")
+    write(settings, [(manifest_key("decider", PARTITION, 30), encode_manifest(other))])
+    write(settings, [(b"something else", b"x")])
+    assert found(settings) == (20, b"new")
+
+
+def test_a_zombies_checkpoint_does_not_count(settings: Settings) -> None:
+    """What is written later by a worker that is behind is not newer."""
+    write(settings, records(packed(20, b"new")))
+    write(settings, records(packed(10, b"zombie")))
+    assert found(settings) == (20, b"new")
+
+
+def test_a_torn_checkpoint_falls_back(settings: Settings) -> None:
+    """A chunk that rotted, or was never written: the one before is taken."""
+    write(settings, records(packed(10, b"sound")))
+    torn = records(packed(20, b"torn"))
+    rotten = bytes([torn[0][1][0] ^ 1]) + torn[0][1][1:] if torn[0][1] else b""
+    write(settings, [(torn[0][0], rotten), *torn[1:]])
+    write(settings, records(packed(30, b"headless"))[1:])
+    assert found(settings) == (10, b"sound")
+
+
+def test_a_checkpoint_without_manifest_is_none(settings: Settings) -> None:
+    """The writer died before it could vouch."""
+    write(settings, records(packed(10, b"sound")))
+    write(settings, records(packed(20, b"unfinished"))[:-1])
+    assert found(settings) == (10, b"sound")
+
+
+def test_a_changed_manifest_falls_back(settings: Settings) -> None:
+    """A digest that does not fit is no checkpoint."""
+    write(settings, records(packed(10, b"sound")))
+    lying = packed(20, b"lying")
+    lying = replace(lying, manifest=replace(lying.manifest, next_offsets=(21, 0, 0)))
+    write(settings, records(lying))
+    assert found(settings) == (10, b"sound")
+
+
+def test_deleted_checkpoints_are_gone(settings: Settings) -> None:
+    """Tombstones count even before compaction."""
+    write(settings, records(packed(10, b"kept")))
+    gone = packed(20, b"gone")
+    write(settings, records(gone))
+    write(settings, [(key, None) for key in tombstone_keys(gone.manifest)])
+    assert found(settings) == (10, b"kept")
+
+
+def test_it_is_found_behind_much_else(settings: Settings) -> None:
+    """The tail is read first, and more of the log when nothing there verifies."""
+    write(settings, records(packed(10, b"far")))
+    write(settings, [(b"decider/1/%020d/0000" % number, b"x") for number in range(1_500)])
+    assert found(settings) == (10, b"far")
+
+
+def test_two_digests_of_one_cut_are_told(settings: Settings) -> None:
+    """Workers that differ at equal cuts have diverged: an alarm, free of charge."""
+    write(settings, records(packed(10, b"one")))
+    write(settings, records(packed(10, b"another")))
+    restored = restore(settings, "joiner", PARTITION, "e1")
+    assert restored.conflicts == (10,)
+
+
+def test_another_engines_checkpoint_is_refused(settings: Settings) -> None:
+    """Never re-emit old numbers with other contents; the message names both engines."""
+    write(settings, records(packed(10)))
+    with pytest.raises(DefinitionError, match="made by engine e1, this worker is engine e2"):
+        restore(settings, "joiner", PARTITION, "e2")
+
+
+def test_a_barrier_hands_over(settings: Settings) -> None:
+    """A state left at a barrier for this engine is gone on from."""
+    write(settings, records(packed(10, b"left", barrier="e2")))
+    assert found(settings, "e2") == (10, b"left")
+
+
+def test_the_old_engine_may_see_what_it_left() -> None:
+    """It parks there instead of failing: its other partitions may not have come so far."""
+    check_engine(packed(10, barrier="e2").manifest, "e1")
+    with pytest.raises(DefinitionError):
+        check_engine(packed(10, barrier="e2").manifest, "e3")

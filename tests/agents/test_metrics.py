@@ -1,0 +1,60 @@
+"""Metrics: every name has a meaning, and Prometheus's own linter finds nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import get_args
+
+import pytest
+
+from tidegate.agents import metrics
+from tidegate.agents.metrics import MetricName, Metrics, Sample, fold_samples
+
+
+def everything() -> list[Sample]:
+    """One sample of each metric."""
+    return [
+        Sample(name, 1.0, tuple(f"{label}-1" for label in metrics.MEANINGS[name].labels))
+        for name in get_args(MetricName)
+    ]
+
+
+def test_every_name_has_a_meaning() -> None:
+    """The list of names and the table of meanings are the same set."""
+    assert set(get_args(MetricName)) == set(metrics.MEANINGS)
+
+
+def test_values_appear_under_name_and_labels() -> None:
+    """What is read is what is scraped."""
+    samples = [Sample("tidegate_lag_records", 7, ("outcomes", "2")), Sample("tidegate_healthy", 1)]
+    text = Metrics(lambda: samples).text().decode()
+    assert 'tidegate_lag_records{partition="2",topic="outcomes"} 7.0' in text
+    assert "tidegate_healthy 1.0" in text
+
+
+def test_counters_of_a_fold_become_samples() -> None:
+    """`stream.class` becomes two labels; pending is a gauge."""
+    found = list(fold_samples(3, {"outcome.late": 2, "outcome.pending": 5, "facts": 1}))
+    assert found == [
+        Sample("tidegate_counted_total", 1, ("3", "", "facts")),
+        Sample("tidegate_counted_total", 2, ("3", "outcome", "late")),
+        Sample("tidegate_pending", 5, ("3", "outcome")),
+    ]
+
+
+def test_names_follow_the_conventions() -> None:
+    """Base units at the end; counters, and only they, end in _total."""
+    for name in get_args(MetricName):
+        unit = name.removesuffix("_total").rsplit("_", 1)[-1]
+        assert unit not in {"ms", "milliseconds", "kb", "percent"}, name
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool (package prometheus)")
+def test_promtool_finds_nothing() -> None:
+    """`promtool check metrics` on one sample of everything."""
+    text = Metrics(everything).text()
+    found = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, check=False
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, b"", b"")
