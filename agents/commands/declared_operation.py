@@ -10,12 +10,19 @@ from tidegate.agents.commands.options import Output, OutputOption, declare
 from tidegate.agents.settings import Settings
 
 
-def _up(
-    settings: Settings,
-    kafka: Annotated[
-        str, typer.Option("--kafka", help="embedded, local, container or HOST:PORT.")
-    ] = "embedded",
-) -> int:
+KafkaOption = Annotated[
+    str, typer.Option("--kafka", help="embedded, local, container or HOST:PORT.")
+]
+
+
+def _demo(settings: Settings, kafka: KafkaOption = "embedded") -> int:
+    """The whole loop in two minutes: real models on real data; ends by itself."""
+    from tidegate.agents.commands.demo import run_demo
+
+    return run_demo(settings, kafka)
+
+
+def _up(settings: Settings, kafka: KafkaOption = "embedded") -> int:
     """Broker, topics and a worker of all roles, for development."""
     from tidegate.agents.commands.up import run_up
 
@@ -71,6 +78,7 @@ def _doctor(settings: Settings, output: OutputOption = Output.table) -> int:
 
 def add_to(app: typer.Typer) -> None:
     """Registers the commands."""
+    declare(app, "demo")(_demo)
     declare(app, "up")(_up)
     declare(app, "worker")(_worker)
     declare(app, "ticker")(_ticker)
