@@ -4,6 +4,7 @@ P(k is best) = integral of f_k(x) prod_{i != k} F_i(x) dx over the posteriors, w
 Gauss-Legendre panels between the union of every posterior's mean + (-8 .. 8) standard deviations
 (error about 2e-15 where Gauss-Hermite has 4e-3 with unequal deviations). Posteriors are Normal, or
 Beta for proportions with few successes or failures, where Normal is off by up to 0.04.
+Scott: A modern Bayesian look at the multi-armed bandit (2010) for P(best) as a share of traffic.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class _Beta:
         whole = self.a + self.b
         center = self.a / whole
         deviation = math.sqrt(center * (1.0 - center) / (whole + 1.0))
-        self.edges: Floats = np.clip(center + deviation * _STEPS, 0.0, 1.0)
+        # A skewed tail reaches beyond eight deviations, but never beyond 0 and 1.
+        self.edges: Floats = np.clip([0.0, *(center + deviation * _STEPS), 1.0], 0.0, 1.0)
         mode = (self.a - 1.0) / (whole - 2.0) if whole > 2.0 else 0.5
         self.peak = float(self._log(np.array([mode]))[0])
 
@@ -101,7 +103,7 @@ def integrals(arms: Sequence[Arm], goal: Literal["increase", "decrease"]) -> lis
 def _posteriors(arms: Sequence[Arm]) -> list[_Normal | _Beta]:
     means = [arm.mean for arm in arms]
     deviations = [math.sqrt(arm.mean_variance) for arm in arms]
-    scale = max(max(means) - min(means), *deviations, 1e-9 * max(map(abs, means)), 1e-300)
+    scale = max(max(means) - min(means), *deviations, *map(abs, means), 1e-100)
     found: list[_Normal | _Beta] = []
     for arm in arms:
         few = arm.n * min(arm.mean, 1.0 - arm.mean) < _FEW

@@ -1,4 +1,8 @@
-"""What a method concludes: an estimate with a bound on either side, each valid at any time."""
+"""What a method concludes: an estimate with a bound on either side, each valid at any time.
+
+A confidence sequence in the sense of Darling and Robbins (1967): the bounds hold at all times at
+once, so a decision may look whenever it likes.
+"""
 
 from __future__ import annotations
 

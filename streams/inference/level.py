@@ -1,4 +1,7 @@
-"""One variant's mean alone, as a confidence sequence: for limits that name a value."""
+"""One variant's mean alone, as a confidence sequence: for limits that name a value.
+
+Waudby-Smith et al., arXiv 2103.06476 (2021).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Difference of means: candidate against concurrent control, always valid."""
+"""Difference of means: candidate against concurrent control, always valid.
+
+Welch (1947) for the variance of the difference, arXiv 2103.06476 for the width at any time.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Difference of proportions: candidate against concurrent control, always valid.
 
-The sequence is that of means; variances get half a success and half a failure, since a side
-without failures is not certain to have none.
+The sequence is that of means (arXiv 2103.06476, 2021); variances get half a success and half a
+failure, since a side without failures is not certain to have none.
 """
 
 from __future__ import annotations

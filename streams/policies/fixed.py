@@ -1,4 +1,7 @@
-"""Fixed split: shares that somebody chose; evidence moves nothing."""
+"""Fixed split: shares that somebody chose; evidence moves nothing.
+
+The randomised experiment of Fisher (1935); equal shares need the fewest requests.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What a policy is: evidence about the arms in, traffic shares in basis points out."""
+"""What a policy is: evidence about the arms in, traffic shares in basis points out.
+
+Policies give shares, not choices: every request then has a known propensity, without which no
+other policy can be judged on the log (Li, Chu, Langford, Schapire 2010).
+"""
 
 from __future__ import annotations
 

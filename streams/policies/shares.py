@@ -1,4 +1,8 @@
-"""From probabilities to whole basis points: floors that hold, steps that are capped."""
+"""From probabilities to whole basis points: floors that hold, steps that are capped.
+
+The additive floor is that of Auer, Cesa-Bianchi, Freund, Schapire (2002, EXP3); whole numbers by
+the largest remainder (Hamilton; Balinski and Young 1982).
+"""
 
 from __future__ import annotations
 
