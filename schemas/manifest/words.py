@@ -51,7 +51,7 @@ _EXAMPLES = {
     "goal": "goal: increase or goal: decrease",
     "metric": "metric: and the name of a metric",
     "min_samples": "min_samples: 200; without it nothing and too little look alike",
-    "on_breach": "on_breach: rollback or on_breach: pause",
+    "on_breach": "on_breach: rollback, on_breach: pause or on_breach: step_back",
     "until": "until: and what ends the step",
     "requests": "requests: 5000",
     "disagreement": 'disagreement: "<= 10%"',

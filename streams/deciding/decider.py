@@ -18,8 +18,8 @@ from tidegate.schemas.events import Applied, Control
 from tidegate.schemas.facts import ObservationBatch, decode_observation
 from tidegate.schemas.marks import Marker
 from tidegate.schemas.topics import merged_topics
+from tidegate.streams.deciding import alarms, judging, orders, view
 from tidegate.streams.deciding import experiment as experiments
-from tidegate.streams.deciding import judging, orders, view
 from tidegate.streams.deciding.amendment import start
 from tidegate.streams.deciding.clients import Clients, Running
 from tidegate.streams.deciding.counting import count_facts
@@ -31,7 +31,6 @@ from tidegate.streams.deciding.records import DECIDER_ROLE, Journal, Moment
 from tidegate.streams.deciding.sequences import Reading, Sequences
 from tidegate.streams.merge import Run
 from tidegate.streams.output import Emit
-from tidegate.streams.wording import listing
 
 CONTROL, APPLIED, OBSERVATIONS = range(3)
 TOPICS = tuple(topic.name for topic in merged_topics("decider"))
@@ -39,8 +38,7 @@ TOPICS = tuple(topic.name for topic in merged_topics("decider"))
 HEARTBEAT_MS = 1_000
 STATUS_MS = 1_000
 IDLE_STATUS_MS = 10_000
-CONFIRM_MS = 10_000
-"""Log time after which an automatic rollback that is not confirmed is an alarm."""
+"""A view is published so often at least: readers look back no further than some minutes."""
 
 
 class Decider:
@@ -88,7 +86,9 @@ class Decider:
         if log_time_ms - self._heartbeat_ms >= HEARTBEAT_MS:
             self._heartbeat_ms = log_time_ms
             self._journal.heartbeat(log_time_ms, self.sequences.watermark_ms)
-            self._raise_alarms()
+            alarms.gaps(self._journal, self.sequences, log_time_ms)
+            for _, state in sorted(self.experiments.items()):
+                alarms.unconfirmed_rollbacks(self._journal, state, self.clients, log_time_ms)
         if log_time_ms - self._status_ms >= STATUS_MS:
             self._status_ms = log_time_ms
             for _, state in sorted(self.experiments.items()):
@@ -299,49 +299,6 @@ class Decider:
         for source, sequence in enumerate(self.sequences.expected):
             covers[f"observations/{source}"] = sequence
         return Moment(self.log_time_ms, self.sequences.watermark_ms, covers)
-
-    def _raise_alarms(self) -> None:
-        for source in self.sequences.overdue(self.log_time_ms):
-            expected = self.sequences.expected[source]
-            reason = (
-                f"source partition {source}: batch {expected} has been missing for 10 s; its"
-                " joiner will send it again, or accept the gap"
-            )
-            self._journal.alert(f"gap/{self.partition}/{source}", reason, self.log_time_ms)
-        for _, state in sorted(self.experiments.items()):
-            self._watch_rollbacks(state)
-
-    def _watch_rollbacks(self, state: ExperimentState) -> None:
-        waiting: list[Unconfirmed] = []
-        for item in state.unconfirmed:
-            found = self.clients.rolled_back(
-                state.name,
-                item.generation,
-                item.variant,
-                item.epoch,
-                item.version,
-                item.decided_at_ms,
-                self.log_time_ms,
-            )
-            if not found.missing:
-                continue
-            waiting.append(item)
-            if not item.alerted and self.log_time_ms - item.decided_at_ms >= CONFIRM_MS:
-                item.alerted = True
-                missing = listing(found.missing[:5])
-                reason = (
-                    f"rollback of {item.variant} is confirmed by {found.confirmed} of"
-                    f" {found.live} clients after 10 s; missing: {missing}"
-                )
-                arguments = {"variant": item.variant, "missing": str(len(found.missing))}
-                self._journal.alert(
-                    f"rollback/{state.name}/{item.version}",
-                    reason,
-                    self.log_time_ms,
-                    state,
-                    arguments,
-                )
-        state.unconfirmed = waiting
 
     def _publish_view(self, state: ExperimentState) -> None:
         seen = view.view_of(state, self.sequences, self.clients, self.log_time_ms)

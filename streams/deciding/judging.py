@@ -200,7 +200,7 @@ def _without_data(state: ExperimentState) -> Move | None:
     for item in readings(state):
         if item.verdict is Verdict.NO_DATA and item.candidate in left:
             reason = (
-                f"guardrail {item.metric} has {count(item.n)} of {count(item.min_samples)} of"
+                f"guardrail {item.metric} has {count(item.n)} of {count(item.min_samples)} requests of"
                 f" {item.candidate}: waiting, no data is no success"
             )
             return Move(Kind.HOLD, Verdict.NO_DATA, reason)
