@@ -9,7 +9,6 @@ import typer
 from tidegate.agents.commands.options import Output, OutputOption, declare
 from tidegate.agents.settings import Settings
 
-
 KafkaOption = Annotated[
     str, typer.Option("--kafka", help="embedded, local, container or HOST:PORT.")
 ]
