@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from itertools import islice
 
-from tidegate.agents.commands.logs import decisions_newest_first, experiment_partition, table_of
+from tidegate.agents.commands.logs import (
+    decisions_newest_first,
+    experiment_partition,
+    require_topics,
+    table_of,
+)
 from tidegate.agents.commands.options import Output
 from tidegate.agents.commands.printing import decision_facts, decision_line, print_facts
 from tidegate.agents.kafka import Tail, new_consumer, watermarks
@@ -27,6 +32,7 @@ def run_events(
     Raises:
         DefinitionError: there is no such experiment.
     """
+    require_topics(settings, "decisions", "routing")
     partition = experiment_partition(settings, name)
     consumer = new_consumer(settings)
     try:

@@ -111,8 +111,8 @@ def facts_of(settings: Settings, table: Routing) -> dict[str, Any]:
 
 
 def weights_of(table: Routing) -> dict[str, int]:
-    """Shares of a routing table, basis points, by variant."""
-    weights = {variant.name: 0 for variant in table.variants}
+    """Shares of a routing table, basis points, by variant; control first."""
+    weights = {table.control: 0} | {variant.name: 0 for variant in table.variants}
     for item in table.buckets:
         weights[item.variant] += item.end - item.start
     return weights

@@ -44,9 +44,9 @@ def _head(view: Mapping[str, Any]) -> Text:
 
 
 def _strategy(view: Mapping[str, Any]) -> str:
-    if view["strategy"] != "canary":
-        return str(view["strategy"])
     served = sum(item["weight"] for item in view["variants"][1:])
+    if view["strategy"] != "canary" or not served:
+        return str(view["strategy"])
     return f"canary {basis_points(served)}"
 
 
@@ -129,7 +129,8 @@ def _health(view: Mapping[str, Any], now_ms: int) -> Text:
         f"{name} {count(number)}" for name, number in sorted(health["irregular"].items()) if number
     ]
     uneven = [name for name, sum_ in health["propensity"].items() if not 0.8 <= sum_ <= 1.25]
-    words.append(f"propensities of {', '.join(uneven)} do not add up" if uneven else "shares ok")
+    odd = f"propensities of {', '.join(uneven)} do not add up"
+    words.append(odd if uneven else "propensities ok")
     drifted = sorted({f"{item['variant']} {item['metric']}" for item in health["drift"]})
     words.append(f"drift: {', '.join(drifted)}" if drifted else "no drift")
     words += [f"{name} is degraded" for name in health["degraded"]]
@@ -143,10 +144,9 @@ def _health(view: Mapping[str, Any], now_ms: int) -> Text:
 def _applied(applied: Mapping[str, Any]) -> Text:
     if not applied["live"]:
         return Text("no client is live", style="yellow")
-    line = Text(
-        f"v{applied['version']} by {applied['confirmed']} of {applied['live']} clients"
-        f" within {applied['slowest_ms'] / 1_000:.2f} s"
-    )
+    line = Text(f"v{applied['version']} by {applied['confirmed']} of {applied['live']} clients")
+    if applied["confirmed"]:
+        line.append(f" within {applied['slowest_ms'] / 1_000:.2f} s")
     if applied["missing"]:
         line.append(f"   missing: {', '.join(applied['missing'])}", style="bold red")
     return line

@@ -1,0 +1,128 @@
+"""One experiment on one screen, and the same as data."""
+
+from __future__ import annotations
+
+import pytest
+from rich.text import Text
+
+from tests.agents.commands.live import NAME, LiveDecider
+from tests.agents.commands.recorded import run
+from tests.streams.deciding.world import BANDIT, CANARY, START_MS, Group, World, spec_of
+from tidegate.agents.commands.screen import screen
+from tidegate.agents.settings import Settings
+
+Captured = pytest.CaptureFixture[str]
+FULL = {"full": {"keep_previous": "60s"}}
+GOOD = (Group("champion", 5_000, 50), Group("challenger", 5_000, 51))
+CLOSED = (
+    Group("champion", 5_000, converted=500, closed=True),
+    Group("challenger", 5_000, converted=900, closed=True),
+)
+
+
+def shown(world: World) -> str:
+    """The screen of a decider's last view, as it is piped."""
+    return Text("\n").join(screen(world.view(), world.log_time_ms)).plain
+
+
+def running() -> World:
+    """A canary with evidence and one client."""
+    world = World()
+    world.apply({"canary": CANARY}, {"bandit": BANDIT}, FULL)
+    world.applied("a", version=1)
+    world.applied("b", version=0)
+    world.observe(*GOOD)
+    world.observe(*CLOSED)
+    world.tick(2_000)
+    return world
+
+
+def test_the_screen_says_everything_on_few_lines() -> None:
+    """Head, variants, guardrails, objective, health, next and confirmations; aligned."""
+    lines = shown(running()).splitlines()
+    assert lines[0].startswith(f"{NAME}   g1   canary 10 %   step 1 of 3   held ")
+    assert lines[0].endswith("RUNNING")
+    assert lines[1].startswith("├─ champion    ranker v1    90.0 %  ██████████████████░░")
+    assert "5,000 requests" in lines[2]
+    assert lines[3].startswith("├─ guardrails  errors 1.0 % against 1.0 % in control")
+    assert lines[4].startswith("├─ objective   conversion   +80.0 %  (")
+    assert lines[4].endswith("better")
+    assert lines[5].startswith("├─ health      ")
+    assert lines[6].startswith("├─ next        canary 30 % when ")
+    assert lines[7].startswith("└─ applied     v1 by 1 of 2 clients within")
+    assert lines[7].endswith("missing: b")
+
+
+def test_several_candidates_are_told_apart() -> None:
+    """Guardrails and effects name their candidate; every line keeps its rail."""
+    world = World()
+    world.order("APPLY", spec_of({"canary": CANARY}, candidates=("left", "right")))
+    world.tick(2_000)
+    lines = shown(world).splitlines()
+    assert any("left: errors 0 of 200 requests" in line for line in lines)
+    assert any(line.startswith("│              right: errors") for line in lines)
+
+
+def test_before_anything_came_nothing_is_claimed() -> None:
+    """No requests, no clients, no closed request: said so, and nothing divides by zero."""
+    world = World()
+    world.apply({"shadow": {"until": {"requests": 10}}}, FULL)
+    world.tick(2_000)
+    text = shown(world)
+    assert "shadow   step 1 of 2" in text
+    assert "no client is live" in text
+    assert "waiting" in text or "no data" in text
+
+
+def test_a_rolled_back_variant_is_marked() -> None:
+    """Phase and variant say it."""
+    world = running()
+    world.order("ROLLBACK")
+    world.tick(2_000)
+    text = shown(world)
+    assert text.splitlines()[0].endswith("ROLLED_BACK")
+    assert "rolled back" in text
+
+
+def test_get_prints_the_screen_and_the_facts(embedded_settings: Settings, capsys: Captured) -> None:
+    """As text, JSON and YAML; the list without a name has a line for it."""
+    with LiveDecider(embedded_settings) as live:
+        live.world = running()
+        live.publish()
+        text = run(embedded_settings, capsys, "get", NAME)
+        facts = run(embedded_settings, capsys, "get", NAME, "-o", "json").json
+        listed = run(embedded_settings, capsys, "get")
+        rows = run(embedded_settings, capsys, "get", "-o", "json").json
+    assert text.code == 0
+    assert text.out.splitlines()[0].endswith("RUNNING")
+    assert facts["weights"] == {"champion": 9_000, "challenger": 1_000}
+    assert facts["view"]["log_time"] > START_MS
+    assert facts["decision"]["action"] == "APPLY"
+    assert listed.out.splitlines()[1].split()[0] == NAME
+    assert rows[0]["phase"] == "RUNNING"
+
+
+def test_without_a_decider_the_table_is_shown(
+    embedded_settings: Settings, capsys: Captured
+) -> None:
+    """Clients go on with it, and so does the screen; the message says what to start."""
+    with LiveDecider(embedded_settings) as live:
+        live.world.apply({"canary": CANARY}, FULL)
+        live.world.outputs[:] = [item for item in live.world.outputs if item.topic != "commands"]
+        live.publish()
+        answer = run(embedded_settings, capsys, "get", NAME)
+    assert answer.code == 0
+    assert "champion 90 %, challenger 10 %" in answer.out
+    assert "The decider has not been heard lately" in answer.out
+
+
+def test_nothing_yet_is_said_with_the_next_step(
+    embedded_settings: Settings, capsys: Captured
+) -> None:
+    """An empty list is an answer; an unknown name is wrong use."""
+    answer = run(embedded_settings, capsys, "get")
+    assert answer.code == 0
+    assert "tidegate apply -f FILE" in answer.out
+    unknown = run(embedded_settings, capsys, "get", "nobody")
+    assert unknown.code == 2
+    assert "known: none yet" in unknown.err

@@ -1,0 +1,126 @@
+"""A rollback is done when every live client says so, and not before."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from tests.agents.commands.recorded import NAME, Recorder, now_ms, run, table
+from tests.schemas.samples import event
+from tidegate.agents.commands.logs import experiment_partition
+from tidegate.agents.kafka import read_topic
+from tidegate.agents.settings import Settings
+from tidegate.schemas.codec import decode_as
+from tidegate.schemas.events import Control, Event
+
+
+@pytest.fixture
+def recorder(embedded_settings: Settings) -> Recorder:
+    """A log with a routing table and ticks on `applied`."""
+    recorder = Recorder(embedded_settings)
+    recorder.put("routing", table())
+    recorder.tick("applied", now_ms())
+    return recorder
+
+
+def says(client: str, kind: str = "CHANGE", **fields: object) -> Event:
+    """A client's word."""
+    given = {"rolled_back": [], "experiment": NAME if kind == "CHANGE" else "", **fields}
+    return event("applied", client_id=client, kind=kind, **given)
+
+
+def orders(settings: Settings) -> list[Control]:
+    """What stands on `control`."""
+    partition = experiment_partition(settings, NAME)
+    records = read_topic(settings, "control", [partition])
+    return [decode_as(Control, record.value) for record in records if record.value is not None]
+
+
+def test_all_confirmed_is_0(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    """Clients that hold the variant at 0 confirm; the record they obeyed is on `control`."""
+    recorder.put("applied", says("a", rolled_back=["challenger"]))
+    recorder.put("applied", says("b", rolled_back=["challenger"]))
+    answer = run(recorder.settings, capsys, "rollback", NAME, "--reason", "wrong prices",
+                 "--actor", "ada", "-o", "json")  # fmt: skip
+    assert answer.code == 0
+    assert answer.json["live"] == answer.json["confirmed"] == 2
+    assert answer.json["missing"] == []
+    order = orders(recorder.settings)[0]
+    assert (order.action, order.arguments, order.generation) == (
+        "ROLLBACK", {"variant": "challenger"}, 3
+    )  # fmt: skip
+    assert (order.actor, order.reason, order.control_id) == (
+        "ada", "wrong prices", answer.json["control_id"]
+    )  # fmt: skip
+
+
+def test_confirmations_are_waited_for(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A client that obeys while the command waits is counted."""
+    recorder.put("applied", says("slow"))
+
+    def obey() -> None:
+        while not orders(recorder.settings):
+            time.sleep(0.02)
+        recorder.put("applied", says("slow", rolled_back=["challenger"]))
+
+    client = threading.Thread(target=obey)
+    client.start()
+    answer = run(recorder.settings, capsys, "rollback", NAME, "--reason", "x")
+    client.join()
+    assert answer.code == 0
+    assert "confirmed by 1 of 1 live clients" in answer.out
+
+
+def test_who_has_not_confirmed_is_named_and_4(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When time runs out the missing are named: a heartbeat is no confirmation."""
+    recorder.put("applied", says("good", rolled_back=["challenger"]))
+    recorder.put("applied", says("deaf", "HEARTBEAT", instance="node-9"))
+    answer = run(recorder.settings, capsys, "rollback", NAME, "--reason", "x", "--timeout", "200ms")
+    assert answer.code == 4
+    assert "Not confirmed by deaf (node-9)" in answer.out
+
+
+def test_nobody_live_is_0_and_said(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who said goodbye or was silent for 15 s of log time is not waited for."""
+    recorder.put("applied", says("gone"))
+    recorder.put("applied", says("gone", "GOODBYE"))
+    recorder.put("applied", says("silent"))
+    recorder.tick("applied", now_ms() + 15_000)
+    answer = run(recorder.settings, capsys, "rollback", NAME, "--reason", "x")
+    assert answer.code == 0
+    assert "no client is live" in answer.out
+
+
+def test_a_confirmation_of_another_generation_does_not_count(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was rolled back in an older generation is not rolled back in this one."""
+    recorder.put("applied", says("old", rolled_back=["challenger"], generation=2))
+    answer = run(recorder.settings, capsys, "rollback", NAME, "--reason", "x", "--timeout", "200ms")
+    assert answer.code == 4
+
+
+@pytest.mark.parametrize("variant", ["champion", "nobody"])
+def test_what_cannot_be_rolled_back_is_refused(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str], variant: str
+) -> None:
+    """Control and unknown variants: wrong use, and nothing is written."""
+    answer = run(recorder.settings, capsys, "rollback", NAME, "--reason", "x", "--variant", variant)
+    assert answer.code == 2
+    assert "Write --variant challenger" in answer.err
+    assert orders(recorder.settings) == []
+
+
+def test_an_unknown_experiment_is_refused(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names the experiments there are."""
+    answer = run(recorder.settings, capsys, "rollback", "clik-ranker", "--reason", "x")
+    assert answer.code == 2
+    assert f"known: {NAME}" in answer.err
