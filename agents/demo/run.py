@@ -58,12 +58,13 @@ class Demo:
         broker = self._stage.start_broker()
         say(f"Broker: {broker.kind} at {broker.bootstrap}, with all topics.")
         self._stage.start_worker()
-        say("Worker: joiner, decider and ticker, each a process.")
         self._stage.train()
         say("Models: three River classifiers of image segments, trained on 900 of 2,310.")
         self._stage.start_traffic(self._stage.start_serving())
         say(f"Serving: {SERVERS} processes with `client.predict`, and users who send them images;")
         say("what was on an image is told some time after the answer.")
+        self._stage.await_worker()
+        say("Worker: joiner, decider and ticker, each a process.")
 
     def _apply(self, manifest: str, what: str) -> None:
         self._screen.say()

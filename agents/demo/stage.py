@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from tidegate.agents.kafka import Tail
 from tidegate.agents.settings import Settings
 from tidegate.agents.topics import apply_topics
 from tidegate.infra.brokers import Broker, open_broker
@@ -20,7 +21,7 @@ from tidegate.infra.processes import BoundProcess
 from tidegate.schemas.errors import Unreachable
 
 SERVERS = 2
-_START_SECONDS_MAX = 60.0
+_START_SECONDS_MAX = 90.0
 _LOG_LINES = 15
 _MANIFESTS = Path(__file__).resolve().parent
 
@@ -68,6 +69,15 @@ class Stage:
     def start_worker(self) -> None:
         """Joiner, decider and ticker."""
         self._start("worker", "-m", "tidegate", "worker", "--config", str(self.settings_file))
+
+    def await_worker(self) -> None:
+        """Return when the decider says that it is there: then time moves and orders are heard.
+
+        Raises:
+            Unreachable: a process ended, or the decider was not heard.
+        """
+        with Tail(self.settings, ["commands"]) as tail:
+            self._wait(lambda: any(record.value is not None for record in tail.poll(0.1)))
 
     def train(self) -> None:
         """Train the models, in a process of its own: River is slow to import."""
