@@ -7,7 +7,7 @@ is passed only while every guardrail has data and none fails: no data is never s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from tidegate.streams import guardrails
@@ -142,7 +142,18 @@ def objective_of(state: ExperimentState) -> dict[str, Any] | None:
         pairs = state.ledger.pairs(name, state.control, candidate)
         found = method_for(metric.type == "binary").compare(pairs, OBJECTIVE_ALPHA, True)
         if found is not None:
-            effects.append({"candidate": candidate, **asdict(found)})
+            effects.append(
+                {
+                    "candidate": candidate,
+                    "estimate": found.estimate,
+                    "lower": found.lower,
+                    "upper": found.upper,
+                    "mean": found.candidate,
+                    "control_mean": found.control,
+                    "n": found.n_candidate,
+                    "n_control": found.n_control,
+                }
+            )
     return {"metric": name, "goal": metric.goal, "effects": effects}
 
 
@@ -200,8 +211,8 @@ def _without_data(state: ExperimentState) -> Move | None:
     for item in readings(state):
         if item.verdict is Verdict.NO_DATA and item.candidate in left:
             reason = (
-                f"guardrail {item.metric} has {count(item.n)} of {count(item.min_samples)} requests of"
-                f" {item.candidate}: waiting, no data is no success"
+                f"guardrail {item.metric} has {count(item.n)} of {count(item.min_samples)}"
+                f" requests of {item.candidate}: waiting, no data is no success"
             )
             return Move(Kind.HOLD, Verdict.NO_DATA, reason)
     return None

@@ -1,0 +1,195 @@
+"""What a guardrail says: fail only surely, pass only surely, nothing without data."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.streams.deciding.world import NAME, START_MS, Group, batch_of, spec_of
+from tidegate.streams.estimation import Ledger, plan_of
+from tidegate.streams.guardrails import Reading, Since, read
+from tidegate.streams.strategies.base import Verdict
+
+METRICS: dict[str, Any] = {
+    "conversion": {
+        "type": "binary",
+        "aggregate": "first",
+        "window": "30s",
+        "default": 0.0,
+        "goal": "increase",
+    },
+    "errors": {"field": "status", "type": "rate", "goal": "decrease"},
+    "speed": {"field": "latency_ms", "type": "mean", "goal": "decrease"},
+    "latency": {"field": "latency_ms", "type": "quantile", "quantile": 0.9, "goal": "decrease"},
+    "quality": {"field": "latency_ms", "type": "quantile", "quantile": 0.1, "goal": "increase"},
+}
+
+
+def reading(*groups: Group, since: Since | None = None, **guardrail: Any) -> Reading:
+    """The reading of one guardrail on some requests."""
+    whole = {"min_samples": 100, "on_breach": "rollback", **guardrail}
+    spec = spec_of(metrics=METRICS, guardrails=[whole])
+    ledger = Ledger(plan_of(NAME, 1, spec))
+    ledger.observe(batch_of(groups, 0, 0, START_MS, 1))
+    return read(spec, 0, "challenger", ledger, since or Since())
+
+
+def pair(requests: int, control: int, candidate: int, **changes: Any) -> tuple[Group, Group]:
+    """Failing requests on either side."""
+    return (
+        Group("champion", requests, control, **changes),
+        Group("challenger", requests, candidate, **changes),
+    )
+
+
+def outcomes(requests: int, control: int, candidate: int) -> tuple[Group, Group]:
+    """Converted requests on either side."""
+    return (
+        Group("champion", requests, converted=control, closed=True),
+        Group("challenger", requests, converted=candidate, closed=True),
+    )
+
+
+WORSE = {"metric": "errors", "compare": "control", "worse_by": "1pp"}
+RELATIVE = {"metric": "conversion", "compare": "control", "worse_by": "10%"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "verdict"),
+    [
+        (pair(1000, 10, 80), Verdict.FAIL),
+        (pair(1000, 10, 20), Verdict.INCONCLUSIVE),
+        (pair(20_000, 200, 200), Verdict.PASS),
+        (pair(99, 0, 99), Verdict.NO_DATA),
+        ((Group("challenger", 5000, 5000),), Verdict.NO_DATA),
+    ],
+)
+def test_harm_against_control_in_points(groups: tuple[Group, ...], verdict: Verdict) -> None:
+    """Beyond the limit surely, within it surely, or neither; without control there is no pair."""
+    assert reading(*groups, **WORSE).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("groups", "verdict"),
+    [
+        (outcomes(20_000, 4000, 3000), Verdict.FAIL),
+        (outcomes(2_000, 400, 380), Verdict.INCONCLUSIVE),
+        (outcomes(50_000, 10_000, 10_500), Verdict.PASS),
+        (outcomes(1_000, 0, 0), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_harm_relative_to_control(groups: tuple[Group, ...], verdict: Verdict) -> None:
+    """A goal of increase is harmed by less; where control is nothing, nothing is said."""
+    assert reading(*groups, **RELATIVE).verdict is verdict
+
+
+def test_the_bound_named_is_the_one_nearest_to_no_harm() -> None:
+    """'At least' must be true at whatever time one looks."""
+    found = reading(*outcomes(20_000, 4000, 3000), **RELATIVE)
+    assert found.upper is not None
+    assert found.effect == -0.25
+    said = re.search(r"-25\.0 %, at least (-[\d.]+) % \(limit 10\.0 %, 95 %", found.sentence)
+    assert said is not None
+    assert float(said[1]) == pytest.approx(found.upper * 100, abs=0.05)
+
+
+def test_the_sentence_names_value_difference_bound_limit_confidence_and_count() -> None:
+    """Everything a person needs to believe it."""
+    found = reading(*pair(1000, 10, 80), **WORSE, alpha=0.01)
+    assert re.fullmatch(
+        r"errors 8\.0 % against 1\.0 % in control: \+7\.0 pp, at least \+\d\.\d pp"
+        r" \(limit 1\.0 pp, 99 % always valid, n = 1,000\)",
+        found.sentence,
+    )
+
+
+@pytest.mark.parametrize(
+    ("guardrail", "latency_ms", "verdict"),
+    [
+        ({"metric": "speed", "max": "100ms"}, 150.0, Verdict.FAIL),
+        ({"metric": "speed", "max": "100ms"}, 50.0, Verdict.PASS),
+    ],
+)
+def test_bounds_on_a_mean(guardrail: dict[str, Any], latency_ms: float, verdict: Verdict) -> None:
+    """The candidate's own level, with its bounds."""
+    found = reading(
+        Group("challenger", 500, latency_ms=latency_ms - 1),
+        Group("challenger", 500, latency_ms=latency_ms + 1, reason="SPLIT", version=2),
+        **guardrail,
+    )
+    assert found.verdict is verdict
+    assert found.sentence.startswith(f"speed {latency_ms:g} ms, at least ")
+    assert "(limit 100 ms, 95 % always valid, n = 1,000)" in found.sentence
+
+
+def test_a_mean_that_never_varied_is_no_evidence() -> None:
+    """Without spread there is no bound."""
+    found = reading(Group("challenger", 500), metric="speed", max="10ms")
+    assert (found.verdict, found.value) == (Verdict.INCONCLUSIVE, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("converted", "verdict"),
+    [(100, Verdict.FAIL), (400, Verdict.PASS), (210, Verdict.INCONCLUSIVE)],
+)
+def test_lower_bounds_on_a_share(converted: int, verdict: Verdict) -> None:
+    """`min` is broken when even the upper bound is below."""
+    found = reading(
+        Group("challenger", 1000, converted=converted, closed=True), metric="conversion", min="20%"
+    )
+    assert found.verdict is verdict
+    assert ", at most " in found.sentence
+
+
+def test_bounds_need_data() -> None:
+    """Also those that compare with nobody."""
+    assert reading(Group("challenger", 99), metric="speed", max="1ms").verdict is Verdict.NO_DATA
+    assert reading(Group("challenger", 99), metric="latency", max="1ms").verdict is Verdict.NO_DATA
+
+
+@pytest.mark.parametrize(
+    ("slow", "verdict"), [(300, Verdict.FAIL), (20, Verdict.PASS), (110, Verdict.INCONCLUSIVE)]
+)
+def test_bounds_on_a_quantile(slow: int, verdict: Verdict) -> None:
+    """p90 at most 100 ms: at most 10 % of requests above it."""
+    found = reading(
+        Group("challenger", 1000 - slow),
+        Group("challenger", slow, latency_ms=200.0),
+        metric="latency",
+        max="100ms",
+    )
+    assert (found.verdict, found.share) == (verdict, slow / 1000)
+    assert "of requests above 100 ms, at least" in found.sentence
+    assert "(limit 10.0 %, 95 % always valid, n = 1,000)" in found.sentence
+
+
+@pytest.mark.parametrize(("low", "verdict"), [(300, Verdict.FAIL), (20, Verdict.PASS)])
+def test_lower_bounds_on_a_quantile(low: int, verdict: Verdict) -> None:
+    """p10 at least 50: at least 90 % of requests above it."""
+    found = reading(
+        Group("challenger", 1000 - low, latency_ms=80.0),
+        Group("challenger", low, latency_ms=1.0),
+        metric="quality",
+        min="50ms",
+    )
+    assert found.verdict is verdict
+
+
+def test_evidence_may_begin_later() -> None:
+    """What was judged before, and resumed, is not judged again."""
+    groups = (*pair(1000, 10, 300, version=1), *pair(1000, 10, 10, version=2))
+    assert reading(*groups, **WORSE).verdict is Verdict.FAIL
+    later = reading(*groups, since=Since((0, 2)), **WORSE)
+    assert (later.verdict, later.n) == (Verdict.INCONCLUSIVE, 1000)
+    slow = (Group("challenger", 500, latency_ms=300.0), Group("challenger", 500))
+    since = Since((0, 2), 500, 500)
+    assert reading(*slow, metric="latency", max="100ms").verdict is Verdict.FAIL
+    assert reading(*slow, since=since, metric="latency", max="100ms").verdict is Verdict.PASS
+
+
+def test_readings_are_evidence() -> None:
+    """As plain JSON values."""
+    found = reading(*pair(1000, 10, 80), **WORSE).to_dict()
+    assert (found["verdict"], found["condition"], found["limit"]) == ("FAIL", "compare", 0.01)
