@@ -25,14 +25,15 @@ class Interner(Generic[Item]):
     """Numbers for values, at most `limit` at a time.
 
     `last_used_ms[number]` is the latest deadline of what refers to it; keeping it right is the
-    caller's part.
+    caller's part. `costs[number]` is about how many bytes the value's texts take in a record.
     """
 
-    __slots__ = ("_by_identity", "_free", "_limit", "_numbers", "items", "last_used_ms")
+    __slots__ = ("_by_identity", "_free", "_limit", "_numbers", "costs", "items", "last_used_ms")
 
     def __init__(self, limit: int) -> None:
         self.items: list[Item | None] = []
         self.last_used_ms: list[int] = []
+        self.costs: list[int] = []
         self._limit = limit
         self._numbers: dict[Item, int] = {}
         self._free: list[int] = []
@@ -47,10 +48,12 @@ class Interner(Generic[Item]):
             number = heappop(self._free)
             self.items[number] = item
             self.last_used_ms[number] = -1
+            self.costs[number] = text_bytes(item)
         elif len(self.items) < self._limit:
             number = len(self.items)
             self.items.append(item)
             self.last_used_ms.append(-1)
+            self.costs.append(text_bytes(item))
         else:
             return NONE
         self._numbers[item] = number
@@ -110,8 +113,10 @@ class Interner(Generic[Item]):
 
     def load(self, found: Sequence[Any], read: Callable[[Any], Item]) -> None:
         """Become what `dump` told."""
-        self.items = [None if pair is None else read(pair[0]) for pair in found]
-        self.last_used_ms = [-1 if pair is None else pair[1] for pair in found]
+        # In place: inner loops hold on to these lists.
+        self.items[:] = [None if pair is None else read(pair[0]) for pair in found]
+        self.last_used_ms[:] = [-1 if pair is None else pair[1] for pair in found]
+        self.costs[:] = [text_bytes(item) for item in self.items]
         self._numbers = {item: n for n, item in enumerate(self.items) if item is not None}
         self._free = [number for number, item in enumerate(self.items) if item is None]
         heapify(self._free)
@@ -189,6 +194,8 @@ def text_bytes(item: object) -> int:
         return len(item.encode())
     if isinstance(item, tuple):
         return sum(map(text_bytes, item))
+    if isinstance(item, PredictionTail | ShadowTail):
+        return text_bytes(item.context)
     return 8
 
 

@@ -15,9 +15,10 @@ from tidegate.streams.joining.layout import (
     ENTRY_BYTES,
     ENTRY_NAME,
     HEAD,
+    HEAD_BYTES,
     IDENTITY,
+    MATCHED_ROW,
     WAITING_OUTCOME,
-    entries_start,
 )
 from tidegate.streams.joining.refusal import refuse
 from tidegate.streams.joining.settings import OUTCOMES_MAX
@@ -30,6 +31,9 @@ from tidegate.streams.joining.state import (
     JoinState,
 )
 from tidegate.streams.merge import Run
+
+Named = tuple[int, int, int]
+"""Numbers of metric (or `ACTIVATION_ENTRY`) and source (or `NONE`), and what they cost."""
 
 
 class Outcomes:
@@ -46,36 +50,39 @@ class Outcomes:
         refuse(state, run, columns, columns.occurred_at)
         open_requests, closed = state.requests.open, state.requests.closed
         covers, base = state.batches.covers, run.first_offset - run.start + 1
-        for index, key, outcome_id, value, occurred_ms, (metric, source) in zip(
+        for index, key, outcome_id, value, occurred_ms, named in zip(
             columns.index, columns.keys, columns.outcome_ids, columns.values,
             columns.occurred_at, self._names(columns.tails), strict=True,
         ):  # fmt: skip
             covers[OUTCOME] = base + index
-            if key in open_requests:
-                self._attribute(key, metric, source, outcome_id, value, occurred_ms)
+            stored = open_requests.get(key)
+            if stored is not None:
+                self._attribute(key, stored, named, outcome_id, value, occurred_ms)
             elif key in closed:
-                self._after_close(key, metric, outcome_id, value)
+                self._after_close(key, named[0], outcome_id, value)
             else:
-                self._wait(key, metric, source, outcome_id, value, occurred_ms)
+                self._wait(key, named, outcome_id, value, occurred_ms)
         covers[OUTCOME] = base + run.stop - 1
 
     def after_waiting(self, key: bytes, item: bytes) -> None:
         """Join an outcome whose prediction has just come."""
         _, _, metric, source, outcome_id, value, occurred_ms = WAITING_OUTCOME.unpack(item)
-        self._touch(metric, source)
-        self._attribute(key, metric, source, outcome_id, value, occurred_ms)
+        named = self._touch(metric, source)
+        stored = self._state.requests.open[key]
+        self._attribute(key, stored, named, outcome_id, value, occurred_ms)
 
     def _attribute(
-        self, key: bytes, metric: int, source: int, outcome_id: int, value: float, occurred_ms: int
-    ) -> None:
+        self, key: bytes, stored: bytes, named: Named, outcome_id: int, value: float,
+        occurred_ms: int,
+    ) -> None:  # fmt: skip
         """The prediction is known and its deadline has not passed."""
         state = self._state
-        stored = state.requests.open[key]
+        metric, source, cost = named
         served_ms, _, tail = IDENTITY.unpack_from(stored)
         if metric == NONE:
             self._irregular(EXPIRED, key, tail, metric, value)
             return
-        start = entries_start(stored)
+        start = HEAD_BYTES + 8 * stored[HEAD_BYTES - 1]
         if len(stored) > start:
             found = attribution.find_entry(stored, start, ENTRY_NAME.pack(metric, outcome_id))
             if found >= 0:
@@ -93,11 +100,16 @@ class Outcomes:
         entry = ENTRY.pack(metric, outcome_id, value, after_ms + early_ms)
         state.requests.open[key] = stored + entry
         state.counts["outcome.counted"] += 1
+        batches = state.batches
         if metric != ACTIVATION_ENTRY:
-            state.batches.matched(key, tail, metric, value, occurred_ms, source)
+            batch = batches.by_tail.get(tail) or batches.of(tail)
+            batch.rows.matched.append(
+                MATCHED_ROW.pack(key, tail, metric, value, occurred_ms, source)
+            )
+            batches.take(batch, tail, cost)
         elif shared.deferred and not attribution.is_activated(stored[start:]):
             _, _, _, held, *_, layout, _ = HEAD.unpack_from(stored)
-            state.batches.exposure(key, stored[:start], tail, held, layout)
+            batches.exposure(key, stored[:start], tail, held, layout)
 
     def _after_close(self, key: bytes, metric: int, outcome_id: int, value: float) -> None:
         """The deadline has passed, and the request is still remembered."""
@@ -115,41 +127,36 @@ class Outcomes:
         self._irregular(DUPLICATE if value == first else CONFLICT, key, tail, metric, value)
 
     def _wait(
-        self, key: bytes, metric: int, source: int, outcome_id: int, value: float, occurred_ms: int
+        self, key: bytes, named: Named, outcome_id: int, value: float, occurred_ms: int
     ) -> None:
         """No prediction is known, now: it may be on its way."""
-        state = self._state
-        deadline_ms = state.log_time_ms + state.settings.early_wait_ms
-        state.wait(
-            key,
-            WAITING_OUTCOME.pack(
-                OUTCOME, deadline_ms, metric, source, outcome_id, value, occurred_ms
-            ),
+        metric, source, _ = named
+        deadline_ms = self._state.log_time_ms + self._state.settings.early_wait_ms
+        item = WAITING_OUTCOME.pack(
+            OUTCOME, deadline_ms, metric, source, outcome_id, value, occurred_ms
         )
+        self._state.wait(key, item)
 
     def _irregular(self, kind: int, key: bytes, tail: int, metric: int, value: float) -> None:
         named = NONE if metric == ACTIVATION_ENTRY else metric
         self._state.irregular(kind, OUTCOME, key, tail, named, value)
 
-    def _names(self, tails: Sequence[OutcomeTail]) -> list[tuple[int, int]]:
-        """Numbers of metric and source of each tail; most tails are the same few objects."""
-        known: dict[int, tuple[int, int]] = {}
-        numbers = []
-        for tail in tails:
-            pair = known.get(id(tail))
-            if pair is None:
-                pair = known[id(tail)] = self._number(tail)
-            numbers.append(pair)
-        return numbers
+    def _names(self, tails: Sequence[OutcomeTail]) -> list[Named]:
+        """Numbers for each tail; most tails are the same few objects."""
+        known = {id(tail): tail for tail in tails}
+        numbers = {identity: self._number(tail) for identity, tail in known.items()}
+        return list(map(numbers.__getitem__, map(id, tails)))
 
-    def _number(self, tail: OutcomeTail) -> tuple[int, int]:
+    def _number(self, tail: OutcomeTail) -> Named:
         names = self._state.interned.names
         metric = ACTIVATION_ENTRY if tail.activation else names.number(tail.metric)
-        source = names.number(tail.source) if tail.source else NONE
-        self._touch(metric, source)
-        return metric, source
+        return self._touch(metric, names.number(tail.source) if tail.source else NONE)
 
-    def _touch(self, metric: int, source: int) -> None:
+    def _touch(self, metric: int, source: int) -> Named:
+        names, horizon_ms = self._state.interned.names, self._state.horizon_ms
+        cost = 0
         for number in (metric, source):
             if number < ACTIVATION_ENTRY:
-                self._state.interned.names.touch(number, self._state.horizon_ms)
+                names.touch(number, horizon_ms)
+                cost += names.costs[number]
+        return metric, source, cost

@@ -9,6 +9,7 @@ from tidegate.schemas.decoding.columns import Doubles, PredictionColumns, Predic
 from tidegate.schemas.decoding.predictions import PredictionDecoder
 from tidegate.schemas.facts import NONE
 from tidegate.streams.joining import attribution
+from tidegate.streams.joining.batches import ROW_BYTES
 from tidegate.streams.joining.layout import HEAD, IDENTITY
 from tidegate.streams.joining.outcomes import Outcomes
 from tidegate.streams.joining.refusal import refuse
@@ -51,26 +52,29 @@ class Predictions:
             HEAD.pack, columns.served_at, columns.units, tails, attributes, columns.propensity,
             columns.score, columns.latency, columns.label, layouts, counts,
         ))  # fmt: skip
-        self._open(run, columns, heads, list(zip(tails, attributes, layouts, strict=True)))
+        self._open(run, columns, heads, tails, attributes, layouts)
 
     def _open(
         self,
         run: Run,
         columns: PredictionColumns,
         heads: list[bytes],
-        numbers: list[tuple[int, int, int]],
+        tails: list[int],
+        attributes: list[int],
+        layouts: list[int],
     ) -> None:
         state = self._state
         requests, batches, interned = state.requests, state.batches, state.interned
         open_requests, closed, serials = requests.open, requests.closed, state.waiting.serials
         tails_used, sets_used = interned.tails.last_used_ms, interned.attributes.last_used_ms
+        tail_costs, set_costs = interned.tails.costs, interned.attributes.costs
         now_ms, grace_ms = state.log_time_ms, state.settings.grace_ms
-        open_max = state.settings.open_max
+        open_max, least_cost, by_tail = state.settings.open_max, batches.least_cost, batches.by_tail
         covers, base = batches.covers, run.first_offset - run.start + 1
         last_ms, timer = -1, list[bytes]()
-        for index, key, head, (tail, held, layout), shared, served_ms, features, measures in zip(
-            columns.index, columns.keys, heads, numbers, columns.tails, columns.served_at,
-            columns.features, columns.measures, strict=True,
+        for index, key, head, tail, held, layout, shared, served_ms, features, measures in zip(
+            columns.index, columns.keys, heads, tails, attributes, layouts, columns.tails,
+            columns.served_at, columns.features, columns.measures, strict=True,
         ):  # fmt: skip
             covers[0] = base + index
             if key in open_requests or key in closed:
@@ -85,23 +89,48 @@ class Predictions:
             if deadline_ms != last_ms:
                 last_ms, timer = deadline_ms, requests.timer(deadline_ms)
             timer.append(key)
-            if tails_used[tail] < deadline_ms:  # noqa: PLR1730  # four times as fast as max()
-                tails_used[tail] = deadline_ms
-            if sets_used[held] < deadline_ms:  # noqa: PLR1730  # four times as fast as max()
-                sets_used[held] = deadline_ms
-            if features is not None:
-                head += features[1]  # noqa: PLW2901  # the head becomes the state
-                interned.layouts.touch(layout, deadline_ms)
             open_requests[key] = head
-            if not shared.deferred:
-                if measures is not None:
-                    self._measures(tail, measures, deadline_ms)
-                batches.exposure(key, head, tail, held, layout)
+            # Comparing first is four times as fast as max().
+            if tails_used[tail] < deadline_ms:  # noqa: PLR1730
+                tails_used[tail] = deadline_ms
+            if sets_used[held] < deadline_ms:  # noqa: PLR1730
+                sets_used[held] = deadline_ms
+            if features is None and measures is None and not shared.deferred:
+                batch = by_tail.get(tail) or batches.of(tail)
+                batch.rows.exposures.append(key + head)
+                cost = tail_costs[tail] + set_costs[held] + ROW_BYTES
+                batch.room -= cost if cost > least_cost else least_cost
+                if batch.room <= 0:
+                    batches.cut(batch)
+            else:
+                self._rich(key, features, measures, shared.deferred, deadline_ms)
             if key in serials:
                 self._welcome(key)
             if len(open_requests) > open_max:
                 self._expire()
         covers[0] = base + run.stop - 1
+
+    def _rich(
+        self,
+        key: bytes,
+        features: Doubles | None,
+        measures: Doubles | None,
+        deferred: bool,
+        deadline_ms: int,
+    ) -> None:
+        """Open a request that has features or measures, or that counts only once activated."""
+        state = self._state
+        head = state.requests.open[key]
+        _, _, tail, held, _, _, _, _, layout, _ = HEAD.unpack(head)
+        if features is not None:
+            head += features[1]
+            state.requests.open[key] = head
+            state.interned.layouts.touch(layout, deadline_ms)
+        if deferred:
+            return
+        if measures is not None:
+            self._measures(tail, measures, deadline_ms)
+        state.batches.exposure(key, head, tail, held, layout)
 
     def _measures(self, tail: int, measures: Doubles, deadline_ms: int) -> None:
         layouts = self._state.interned.layouts

@@ -11,8 +11,9 @@ TIMER_GRID_MS: Final = 100
 SILENCE_MS: Final = 1_000
 """An empty batch goes out after this much log time without one: it says how far it has come."""
 
-BATCH_BYTES: Final = 500_000
-"""A batch is cut at about this size: a record must stay below a broker's default of 1 MB."""
+BATCH_BYTES: Final = 900_000
+"""What a batch may hold: a record must stay below a broker's default of 1 MB. Texts are counted
+with every fact that refers to them, so a batch is in truth smaller."""
 
 OUTCOMES_MAX: Final = 256
 """Outcomes and shadows kept for one request; what exceeds it is `expired`."""

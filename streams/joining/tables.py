@@ -27,24 +27,24 @@ Array = NDArray[Any]
 
 @dataclass(slots=True)
 class Rows:
-    """Facts of a batch in pieces to be joined, packed as in `layout`.
+    """Facts of a batch, one packed row each, as in `layout`.
 
     `*_doubles` say which of the `*_values` belong to which row. Rows refer to what is interned by
     its number, which means nothing outside this worker's state.
     """
 
     exposures: list[bytes] = field(default_factory=list)
-    exposure_doubles: list[bytes] = field(default_factory=list)
-    exposure_values: list[bytes] = field(default_factory=list)
-    measure_doubles: list[bytes] = field(default_factory=list)
-    measure_values: list[bytes] = field(default_factory=list)
     shadows: list[bytes] = field(default_factory=list)
     matched: list[bytes] = field(default_factory=list)
     closed: list[bytes] = field(default_factory=list)
-    closed_doubles: list[bytes] = field(default_factory=list)
-    closed_values: list[bytes] = field(default_factory=list)
     summaries: list[bytes] = field(default_factory=list)
     irregular: list[bytes] = field(default_factory=list)
+    exposure_doubles: list[bytes] = field(default_factory=list)
+    measure_doubles: list[bytes] = field(default_factory=list)
+    closed_doubles: list[bytes] = field(default_factory=list)
+    exposure_values: list[bytes] = field(default_factory=list)
+    measure_values: list[bytes] = field(default_factory=list)
+    closed_values: list[bytes] = field(default_factory=list)
 
     def dump(self) -> list[bytes]:
         """One block per list, in the order of the fields."""
@@ -52,12 +52,28 @@ class Rows:
 
     @classmethod
     def load(cls, blocks: Sequence[bytes]) -> Rows:
-        """Become what `dump` told."""
-        return cls(*([block] if block else [] for block in blocks))
+        """Become what `dump` told; values, which nobody counts, stay in one piece."""
+        rows = [_pieces(block, row) for block, row in zip(blocks, _ROWS, strict=False)]
+        return cls(*rows, *([block] for block in blocks[len(_ROWS) :]))
+
+    def facts(self) -> int:
+        """How many facts these are."""
+        lists = (self.exposures, self.shadows, self.matched, self.closed, self.irregular)
+        return sum(map(len, lists))
 
     def records(self, name: str, row: np.dtype[np.void]) -> Array:
         """The rows of a list as numpy records."""
         return np.frombuffer(b"".join(getattr(self, name)), dtype=row)
+
+
+_ROWS = (
+    REQUEST_ROWS, SHADOW_ROWS, MATCHED_ROWS, REQUEST_ROWS, METRIC_ROWS, IRREGULAR_ROWS,
+    DOUBLES_ROWS, DOUBLES_ROWS, DOUBLES_ROWS,
+)  # fmt: skip
+
+
+def _pieces(block: bytes, row: np.dtype[np.void]) -> list[bytes]:
+    return [block[start : start + row.itemsize] for start in range(0, len(block), row.itemsize)]
 
 
 class Indexes:
