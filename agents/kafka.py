@@ -233,8 +233,8 @@ def to_record(message: Message) -> Record:
         message.partition() or 0,
         message.offset() or 0,
         message.timestamp()[1],
-        _bytes(message.key()),
-        _bytes(message.value()),
+        message.key(),
+        message.value(),
         tuple(message.headers() or ()),
     )
 
@@ -297,7 +297,3 @@ class Tail:
 
 def _partitions(settings: Settings, name: str, partitions: Sequence[int] | None) -> Sequence[int]:
     return range(settings.partition_count(TOPICS[name])) if partitions is None else partitions
-
-
-def _bytes(content: str | bytes | None) -> bytes | None:
-    return content.encode() if isinstance(content, str) else content
