@@ -139,7 +139,8 @@ def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
     deadline = time.monotonic() + ANSWER_SECONDS_MAX
     while True:
         try:
-            return consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS_MAX)
+            told: tuple[int, int] = consumer.get_watermark_offsets(place, ANSWER_SECONDS_MAX)
+            return told
         except KafkaException as error:
             # A topic just made, or whose leader just moved, is led again in a moment.
             if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
