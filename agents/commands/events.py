@@ -6,6 +6,7 @@ import json
 from itertools import islice
 
 from tidegate.agents.commands.logs import (
+    bounds,
     decisions_newest_first,
     experiment_partition,
     require_topics,
@@ -13,7 +14,7 @@ from tidegate.agents.commands.logs import (
 )
 from tidegate.agents.commands.options import Output
 from tidegate.agents.commands.printing import decision_facts, decision_line, print_facts
-from tidegate.agents.kafka import Tail, new_consumer, watermarks
+from tidegate.agents.kafka import Tail
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as
 from tidegate.schemas.errors import EventError
@@ -34,11 +35,7 @@ def run_events(
     """
     require_topics(settings, "decisions", "routing")
     partition = experiment_partition(settings, name)
-    consumer = new_consumer(settings)
-    try:
-        end = watermarks(settings, consumer, "decisions", [partition])[partition][1]
-    finally:
-        consumer.close()
+    end = bounds(settings, "decisions", partition)[1]
     found = list(islice(decisions_newest_first(settings, name), last))[::-1]
     if not found and not follow:
         table_of(settings, name)  # says which experiments there are

@@ -23,7 +23,8 @@ from tidegate.schemas.partitioner import partition_of
 Kind = TypeVar("Kind", bound=Event)
 View = Mapping[str, Any]
 
-_CHUNK_RECORDS = 4_000
+_FIRST_CHUNK_RECORDS = 250
+_CHUNK_RECORDS_MAX = 32_000
 _ANSWER_SECONDS = 5.0
 VIEW_RECORDS_MAX = 40_000
 """How far back a published view is looked for; some minutes of commands."""
@@ -58,16 +59,34 @@ def experiment_partition(settings: Settings, experiment: str) -> int:
 
 def newest_first(settings: Settings, name: str, partition: int) -> Iterator[Record]:
     """Records of a partition from the last to the first; marks and tombstones are passed over."""
+    for chunk in chunks_newest_first(settings, name, partition):
+        yield from (record for record in reversed(chunk) if record.value is not None)
+
+
+def chunks_newest_first(
+    settings: Settings, name: str, partition: int, end: int | None = None
+) -> Iterator[list[Record]]:
+    """A partition in chunks, the last first, each in order and twice as long as the one before.
+
+    What one looks for is mostly near the end; `end` is the offset to stop before.
+    """
+    low, high = bounds(settings, name, partition)
+    high = high if end is None else end
+    size = _FIRST_CHUNK_RECORDS
+    while high > low:
+        start = max(low, high - size)
+        yield list(read_topic(settings, name, [partition], {partition: start}, {partition: high}))
+        high = start
+        size = min(2 * size, _CHUNK_RECORDS_MAX)
+
+
+def bounds(settings: Settings, name: str, partition: int) -> tuple[int, int]:
+    """First offset kept and offset after the last of a partition."""
     consumer = new_consumer(settings)
     try:
-        low, high = watermarks(settings, consumer, name, [partition])[partition]
+        return watermarks(settings, consumer, name, [partition])[partition]
     finally:
         consumer.close()
-    while high > low:
-        start = max(low, high - _CHUNK_RECORDS)
-        chunk = list(read_topic(settings, name, [partition], {partition: start}, {partition: high}))
-        yield from (record for record in reversed(chunk) if record.value is not None)
-        high = start
 
 
 def decoded(kind: type[Kind], records: Iterator[Record]) -> Iterator[Kind]:

@@ -7,15 +7,20 @@ run. A client is live when heard on `applied` within 15 s of log time.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tidegate.agents.commands.logs import require_topics, table_of
+from tidegate.agents.commands.logs import (
+    bounds,
+    chunks_newest_first,
+    experiment_partition,
+    require_topics,
+    table_of,
+)
 from tidegate.agents.commands.options import Output
 from tidegate.agents.commands.orders import new_order, write_order
 from tidegate.agents.commands.printing import print_facts
-from tidegate.agents.kafka import Record, Tail, new_consumer, read_topic, watermarks
+from tidegate.agents.kafka import Record, Tail
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as
 from tidegate.schemas.errors import DefinitionError, EventError
@@ -23,12 +28,14 @@ from tidegate.schemas.events import Applied, Routing
 from tidegate.schemas.marks import Tick, read_mark
 
 LIVE_MS = 15_000
-_WINDOW_RECORDS = 20_000
+_RECORDS_MAX = 500_000
 _POLL_SECONDS = 0.05
 
 
 @dataclass(slots=True)
-class _Client:
+class Client:
+    """One serving process, as told on `applied`."""
+
     instance: str
     heard_at_ms: int
     confirmed: bool = False
@@ -42,7 +49,7 @@ class Confirmations:
     generation: int
     variant: str
     log_time_ms: int = 0
-    _clients: dict[str, _Client] = field(default_factory=dict)
+    clients: dict[str, Client] = field(default_factory=dict)
 
     def take(self, record: Record) -> None:
         """One record of `applied`, in order."""
@@ -56,20 +63,20 @@ class Confirmations:
         except EventError:
             return
         if word.kind == "GOODBYE":
-            self._clients.pop(word.client_id, None)
+            self.clients.pop(word.client_id, None)
             return
-        client = self._clients.setdefault(word.client_id, _Client(word.instance, 0))
+        client = self.clients.setdefault(word.client_id, Client(word.instance, 0))
         client.heard_at_ms = self.log_time_ms
         if word.kind == "CHANGE" and word.experiment == self.experiment:
             later = word.generation > self.generation
             same = word.generation == self.generation and self.variant in word.rolled_back
             client.confirmed = later or same
 
-    def live(self) -> dict[str, _Client]:
+    def live(self) -> dict[str, Client]:
         """Clients heard within 15 s of log time, by id."""
         return {
             name: client
-            for name, client in sorted(self._clients.items())
+            for name, client in sorted(self.clients.items())
             if self.log_time_ms - client.heard_at_ms < LIVE_MS
         }
 
@@ -96,7 +103,7 @@ def run_rollback(
     began = time.monotonic()
     write_order(settings, order)
     confirmations = Confirmations(name, table.generation, chosen)
-    _wait(settings, confirmations, began + seconds)
+    _wait(settings, confirmations, chosen in table.rolled_back, began + seconds)
     elapsed = time.monotonic() - began
     live, missing = confirmations.live(), confirmations.missing()
     print_facts(
@@ -127,30 +134,44 @@ def _variant(table: Routing, variant: str, to: str) -> str:
     )
 
 
-def _wait(settings: Settings, confirmations: Confirmations, deadline: float) -> None:
+def _wait(
+    settings: Settings, confirmations: Confirmations, repeated: bool, deadline: float
+) -> None:
     """Reads `applied` until no live client is missing, or the deadline has passed."""
-    from tidegate.agents.commands.logs import experiment_partition
-
     partition = experiment_partition(settings, confirmations.experiment)
-    consumer = new_consumer(settings)
-    try:
-        low, high = watermarks(settings, consumer, "applied", [partition])[partition]
-    finally:
-        consumer.close()
-    with Tail(settings, ["applied"], {("applied", partition): high}) as tail:
-        start = {partition: max(low, high - _WINDOW_RECORDS)}
-        _take(confirmations, read_topic(settings, "applied", [partition], start, {partition: high}))
+    end = bounds(settings, "applied", partition)[1]
+    with Tail(settings, ["applied"], {("applied", partition): end}) as tail:
+        for record in _recent(settings, confirmations, partition, end, repeated):
+            confirmations.take(record)
         while confirmations.missing() and time.monotonic() < deadline:
-            records = tail.poll(_POLL_SECONDS)
-            _take(confirmations, (item for item in records if item.partition == partition))
+            for record in tail.poll(_POLL_SECONDS):
+                if record.partition == partition:
+                    confirmations.take(record)
 
 
-def _take(confirmations: Confirmations, records: Iterable[Record]) -> None:
-    for record in records:
-        confirmations.take(record)
+def _recent(
+    settings: Settings, confirmations: Confirmations, partition: int, end: int, repeated: bool
+) -> list[Record]:
+    """Records of `applied` up to `end` that tell who is live.
+
+    A client that obeyed an earlier order for the same variant may not say so again: when the
+    order repeats one, as much is read as is needed to find when it did.
+    """
+    found: list[Record] = []
+    for chunk in chunks_newest_first(settings, "applied", partition, end):
+        found = chunk + found
+        probe = replace(confirmations, clients={})
+        for record in found:
+            probe.take(record)
+        marks = (read_mark(record.headers) for record in found if record.value is None)
+        first = next((mark.log_time_ms for mark in marks if isinstance(mark, Tick)), None)
+        covered = first is not None and first <= probe.log_time_ms - LIVE_MS
+        if (covered and not (repeated and probe.missing())) or len(found) > _RECORDS_MAX:
+            break
+    return found
 
 
-def _sentence(facts: dict[str, Any], live: dict[str, _Client]) -> str:
+def _sentence(facts: dict[str, Any], live: dict[str, Client]) -> str:
     what = f"{facts['experiment']} g{facts['generation']}: {facts['variant']} rolled back"
     if not live:
         return f"{what}; no client is live, so there is nobody to confirm it"

@@ -124,3 +124,17 @@ def test_an_unknown_experiment_is_refused(
     answer = run(recorder.settings, capsys, "rollback", "clik-ranker", "--reason", "x")
     assert answer.code == 2
     assert f"known: {NAME}" in answer.err
+
+
+def test_a_repeated_rollback_finds_who_obeyed_long_ago(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A client that did so before the order was repeated need not say it again."""
+    recorder.put("routing", table(version=18, rolled_back=["challenger"]))
+    recorder.put("applied", says("a", rolled_back=["challenger"]))
+    for second in range(300):
+        recorder.tick("applied", now_ms() + second * 1_000)
+    recorder.put("applied", says("a", "HEARTBEAT"))
+    answer = run(recorder.settings, capsys, "rollback", NAME, "--reason", "again")
+    assert answer.code == 0
+    assert "confirmed by 1 of 1 live clients" in answer.out
