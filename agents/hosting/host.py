@@ -82,6 +82,7 @@ class Host:
         self._count = settings.partition_count(merged[0])
         self._partitions: dict[int, HostedPartition] = {}
         self._stopping = False
+        self._parking: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(_RESTORE_THREADS, thread_name_prefix="tidegate-restore")
         self.high_water = settings.buffered_records
         self.low_water = settings.buffered_records // 4
@@ -271,8 +272,14 @@ class Host:
         if not parked or "" in parked or self._stopping:
             return
         self._stopping = True
-        task = asyncio.get_running_loop().create_task(self._stop_at_barrier(sorted(parked)))
-        self._parking = task
+        self._parking = asyncio.get_running_loop().create_task(
+            self._stop_at_barrier(sorted(parked))
+        )
+
+    async def parking(self) -> None:
+        """Wait for the end that an engine barrier brings, if one was reached."""
+        if self._parking is not None:
+            await self._parking
 
     async def _stop_at_barrier(self, engines: list[str]) -> None:
         await self._checkpoints.settle()

@@ -6,13 +6,15 @@ import json
 import signal
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from tests.agents.counting import JOINED, worker_process
+from tests.agents.waiting import wait_for
 from tidegate.agents.hosting.snapshots import decode_manifest
 from tidegate.agents.kafka import new_producer, read_topic
 from tidegate.agents.settings import Settings
@@ -66,14 +68,6 @@ class Outputs:
         for partition, sequence in self.distinct:
             found.setdefault(partition, set()).add(sequence)
         return all(numbers == set(range(len(numbers))) for numbers in found.values())
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    """Wait until a condition holds; fail when it never does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come to hold"
-        time.sleep(0.2)
 
 
 def checkpoints(settings: Settings) -> list[tuple[int, int]]:
@@ -179,7 +173,7 @@ def test_health_and_metrics_are_told(embedded_settings: Settings, tmp_path: Path
         def green() -> bool:
             try:
                 with urllib.request.urlopen(f"{address}/healthz") as answer:
-                    return json.load(answer) == {"status": "ok", "faults": []}
+                    return bool(json.load(answer) == {"status": "ok", "faults": []})
             except OSError:
                 return False
 
@@ -188,3 +182,27 @@ def test_health_and_metrics_are_told(embedded_settings: Settings, tmp_path: Path
             text = answer.read().decode()
     assert 'tidegate_counted_total{class="counted",partition="0",stream="outcomes"}' in text
     assert "tidegate_healthy 1.0" in text
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_what_retention_ate_is_refused(kafka_settings: Settings, tmp_path: Path) -> None:
+    """A checkpoint older than the log's beginning: exit 2, saying what is missing."""
+    log = tmp_path / "log"
+    settings = replace(kafka_settings, checkpoint_seconds=1.0, session_timeout_seconds=6.0)
+    with worker_process(settings, "ticker", log):
+        send(settings, 0, 50)
+        with worker_process(settings, "joiner", log) as worker:
+            wait_for(lambda: Outputs(settings).counted == 150)
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(8) == 0
+        send(settings, 50, 100)
+        time.sleep(1)
+        admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+        # -1: up to the end of the log.
+        gone = TopicPartition(settings.topic("outcomes"), 0, -1)
+        for future in admin.delete_records([gone]).values():
+            future.result()
+        with worker_process(settings, "joiner", log) as worker:
+            assert worker.wait(40) == 2
+    assert "retention has deleted everything before" in log.read_text()

@@ -1,0 +1,52 @@
+"""The supervisor: what fails is started again, what refuses ends everything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from tests.agents.waiting import wait_for
+from tidegate.agents.settings import Settings
+from tidegate.agents.supervisor import Supervisor
+
+
+@contextmanager
+def watched(supervisor: Supervisor) -> Iterator[list[int]]:
+    """A supervisor at work in a thread; its exit code comes into the list."""
+    codes: list[int] = []
+    supervisor.start()
+    thread = threading.Thread(target=lambda: codes.append(supervisor.watch()))
+    thread.start()
+    try:
+        yield codes
+    finally:
+        supervisor.stop()
+        thread.join(30)
+
+
+@pytest.mark.slow
+def test_a_role_that_is_killed_is_started_again(embedded_settings: Settings) -> None:
+    """With another process and without disturbing the others."""
+    supervisor = Supervisor(embedded_settings, ("ticker",))
+    with watched(supervisor) as codes:
+        first = supervisor.process_id("ticker")
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: supervisor.restarts == 1 and supervisor.process_id("ticker") != first)
+    assert codes == [0]
+
+
+@pytest.mark.slow
+def test_a_refusal_ends_everything_with_its_exit_code(embedded_settings: Settings) -> None:
+    """Starting again would be refused again: 2 is for the operator."""
+    supervisor = Supervisor(replace(embedded_settings, prefix="nothing."), ("ticker",))
+    with watched(supervisor) as codes:
+        wait_for(lambda: bool(codes))
+    assert codes == [2]
+    assert supervisor.restarts == 0
