@@ -4,98 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import pytest
 
-from tests.agents.counting import CountingHandler
-from tests.agents.hosting.fakes import FakeProducer, Stopped, raise_stop
-from tests.streams.logs import Log, fetch
-from tidegate.agents.hosting import host as host_module
-from tidegate.agents.hosting.checkpoints import Checkpoints
-from tidegate.agents.hosting.host import Host
-from tidegate.agents.hosting.partitions import Watermarks, check_positions
-from tidegate.agents.hosting.publisher import CROWDED_OUTPUTS, Publisher
+from tests.agents.hosting.bench import (
+    SETTINGS,
+    TOPICS,
+    Bench,
+    barrier_log,
+    feed_logs,
+    indexes,
+    log_of,
+)
+from tests.agents.hosting.fakes import Stopped
+from tests.streams.logs import fetch
+from tidegate.agents.hosting.partitions import Watermarks
+from tidegate.agents.hosting.publisher import CROWDED_OUTPUTS
 from tidegate.agents.hosting.restore import Restored
-from tidegate.agents.hosting.snapshots import decode_manifest, pack, read_key
-from tidegate.agents.settings import Settings
-from tidegate.schemas.errors import DefinitionError
-from tidegate.schemas.marks import Marker, Tick
+from tidegate.agents.hosting.snapshots import pack
+from tidegate.schemas.marks import Tick
 from tidegate.schemas.partitioner import partition_of
-from tidegate.schemas.topics import merged_topics
 from tidegate.streams.folding import Checkpoint
-
-SETTINGS = Settings(checkpoint_seconds=1e9, buffered_records=100)
-TOPICS = tuple(SETTINGS.topic(topic.name) for topic in merged_topics("joiner"))
-NOTHING = Restored(None, None, (), ())
-
-
-def indexes(*partitions: int) -> set[tuple[str, int]]:
-    """All merged topics of these partition indexes."""
-    return {(topic, partition) for topic in TOPICS for partition in partitions}
-
-
-class Bench:
-    """A host of counting folds over fake producers; what logs and topic hold can be set."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, engine: str = "e1") -> None:
-        self.outputs, self.snapshots = FakeProducer(), FakeProducer()
-        self.outputs.at_once = self.snapshots.at_once = True
-        self.publisher = Publisher(SETTINGS, "joiner", raise_stop, self.outputs)
-        self.checkpoints = Checkpoints(
-            SETTINGS, "joiner", engine, self.publisher, fail=raise_stop, producer=self.snapshots
-        )
-        self.restored = NOTHING
-        self.held = Watermarks((0, 0, 0), (0, 0, 0))
-        self.loads = 0
-        monkeypatch.setattr(host_module, "restore", self._restore)
-        monkeypatch.setattr(host_module, "read_watermarks", lambda *_: self.held)
-        self.host = Host(
-            SETTINGS,
-            "joiner",
-            engine,
-            make_handler=CountingHandler,
-            publisher=self.publisher,
-            checkpoints=self.checkpoints,
-            fail=raise_stop,
-        )
-
-    def _restore(self, *_: object) -> Restored:
-        self.loads += 1
-        return self.restored
-
-    def assign(self, partitions: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """What the transport does after a rebalance."""
-        return dict(asyncio.run(self.host.assign(partitions)))
-
-    def manifests(self) -> list[tuple[int, str]]:
-        """(released, barrier) of each checkpoint announced."""
-        found = []
-        for _, value, arguments in self.snapshots.records:
-            name = read_key(arguments["key"])
-            if value is not None and name is not None and name[3] is None:
-                manifest = decode_manifest(value)
-                assert manifest is not None
-                found.append((manifest.released, manifest.barrier))
-        return found
 
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A host that owns nothing yet."""
     return Bench(monkeypatch)
-
-
-def log_of(*ticks_ms: int) -> Log:
-    """A log with one record after each tick."""
-    return [record for at_ms in ticks_ms for record in (Tick(at_ms), b"x")]
-
-
-def feed_logs(bench: Bench, partition: int, log: Log) -> None:
-    """The same log for each topic, from where each one stands."""
-    for rank, topic in enumerate(TOPICS):
-        first = bench.host.partitions[partition].fold.merge.fetch_offsets[rank]
-        bench.host.feed(topic, partition, fetch(log, first, len(log) - first))
 
 
 def test_without_checkpoint_it_begins_where_the_logs_begin(bench: Bench) -> None:
@@ -228,18 +164,6 @@ def test_checkpoints_come_due_by_time(bench: Bench) -> None:
     asyncio.run(scenario())
 
 
-def barrier_log(engine: str) -> Log:
-    """A log with an engine barrier inside its first interval, and more after it."""
-    return [
-        Tick(1_000),
-        b"x",
-        Marker("barrier", {"engine": engine}),
-        Tick(1_100),
-        b"x",
-        Tick(1_200),
-    ]
-
-
 def test_a_foreign_barrier_parks_the_partition_and_then_the_worker(bench: Bench) -> None:
     """All is left for the other engine at its barrier; then this worker ends."""
 
@@ -302,29 +226,6 @@ def empty_state(bench: Bench) -> bytes:
     state = bench.host.partitions[3].fold.dump()
     bench.assign(set())
     return state
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "words"),
-    [
-        ((11, 0, 0), (20, 20, 20), "retention has deleted everything before 11"),
-        ((0, 0, 0), (9, 20, 20), "the log ends at 9"),
-    ],
-)
-def test_logs_that_do_not_fit_the_checkpoint_are_refused(
-    low: tuple[int, ...], high: tuple[int, ...], words: str
-) -> None:
-    """Going on would leave out records that were never counted."""
-    with pytest.raises(DefinitionError) as refused:
-        check_positions((10, 10, 10), TOPICS, 0, Watermarks(low, high))
-    assert len(refused.value.faults) == 1
-    assert words in refused.value.faults[0]
-
-
-def test_a_checkpoint_of_another_merge_is_refused() -> None:
-    """Adding a topic to a merge is a new engine."""
-    with pytest.raises(DefinitionError, match="merges 2 topics"):
-        check_positions((10, 10), TOPICS, 0, Watermarks((0, 0, 0), (20, 20, 20)))
 
 
 @pytest.mark.parametrize(
