@@ -208,7 +208,9 @@ def _read_between(
     consumer.assign([TopicPartition(topic, each, bounds[each][0]) for each in ends])
     heard = time.monotonic()
     while ends:
-        messages = consumer.consume(_FETCH_RECORDS, 0.2)
+        # consume() alone would wait for its time to pass whenever there are fewer records.
+        first = consumer.poll(0.2)
+        messages = [] if first is None else [first, *consumer.consume(_FETCH_RECORDS, 0)]
         if messages:
             heard = time.monotonic()
         elif time.monotonic() - heard > SILENCE_SECONDS_MAX:
