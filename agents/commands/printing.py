@@ -44,7 +44,12 @@ def decision_line(decision: Decision) -> str:
 
 
 def clock(time_ms: int) -> str:
-    """Log time as local time of day, with the date when it is not today's."""
+    """Log time as local time of day, with the date when it is not today's.
+
+    What came before the first tick of a log has no time.
+    """
+    if time_ms <= 0:
+        return "--:--:--"
     moment = time.localtime(time_ms / 1_000)
     today = time.strftime("%Y-%m-%d") == time.strftime("%Y-%m-%d", moment)
     return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", moment)
