@@ -53,16 +53,16 @@ def percentiles(name: str, values: Sequence[float], unit: str) -> None:
 
 
 def best_of(repeats: int, work: Callable[[], int]) -> tuple[float, float]:
-    """Seconds per item of the fastest and of the middle of `repeats` runs.
+    """Processor seconds per item of the fastest and of the middle of `repeats` runs.
 
-    `work` returns how many items it did. The fastest says what the code costs, the middle what
-    the machine made of it.
+    `work` returns how many items it did, on one thread. Processor time, because other processes
+    may want the same core.
     """
     seconds = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began = time.process_time()
         done = work()
-        seconds.append((time.perf_counter() - began) / done)
+        seconds.append((time.process_time() - began) / done)
     return min(seconds), median(seconds)
 
 

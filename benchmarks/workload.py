@@ -2,8 +2,8 @@
 
 Half of all events are predictions; half of those were also answered in the shadow and half get
 an outcome, so a quarter of all events are shadow predictions and a quarter outcomes. Ids are 32
-hexadecimal digits, there are 8 experiments with 2 variants and 3 metrics, 40 routing versions
-and 12 attribute sets.
+hexadecimal digits, there are 8 experiments with 2 variants and 3 metrics, 12 attribute sets, and
+every experiment's routing table changes once in 5 seconds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ REWARD_WAIT_MS = 10_000
 OUTCOME_DELAY_MS_MAX = 5_000
 SHADOW_DELAY_MS_MAX = 1_000
 
+_TABLE_MS = 5_000
 _EXPERIMENTS = tuple(f"checkout-ranker-{number}" for number in range(8))
 _VARIANTS = ("champion", "challenger")
 _METRICS = ("conversion", "revenue", "dwell")
@@ -41,7 +42,7 @@ class Workload:
     """`predictions` requests at `events_per_second`, of which half are predictions.
 
     `features` is how many of them each prediction carries; `error_share` of the challenger's
-    answers are errors.
+    answers are errors. The first request is at `begin_ms`.
     """
 
     predictions: int
@@ -50,6 +51,7 @@ class Workload:
     error_share: float = 0.0
     seed: int = 7
     reward_wait_ms: int = REWARD_WAIT_MS
+    begin_ms: int = BEGIN_MS
 
     @property
     def events(self) -> int:
@@ -61,12 +63,17 @@ class Workload:
         """How many shadow predictions and outcomes meet their prediction: all of them."""
         return self.predictions
 
+    @property
+    def length_ms(self) -> int:
+        """From the first request to the last."""
+        return self.events * 1_000 // self.events_per_second
+
     def produced(self) -> Iterator[Produced]:
         """All events in the order of their times."""
         # Outcomes and shadows come later than their prediction: sorted in windows, not at once.
         window: list[Produced] = []
         horizon_ms = OUTCOME_DELAY_MS_MAX + 1
-        next_cut_ms = BEGIN_MS + 2 * horizon_ms
+        next_cut_ms = self.begin_ms + 2 * horizon_ms
         for event in self._requests():
             window.append(event)
             if event.time_ms > next_cut_ms and event.topic == "predictions":
@@ -81,7 +88,7 @@ class Workload:
         """Requests in order of time, each followed by what comes of it."""
         draw = random.Random(self.seed)
         for number in range(self.predictions):
-            at_ms = BEGIN_MS + number * 2_000 // self.events_per_second
+            at_ms = self.begin_ms + number * 2_000 // self.events_per_second
             record = self._prediction(draw, at_ms)
             key = record["request_id"].encode()
             yield Produced(at_ms, "predictions", key, codec.encode_record("prediction", record))
@@ -119,7 +126,7 @@ class Workload:
             "model_version": f"2026-11-03.{_VARIANTS.index(variant)}",
             "artifact": None,
             "routing_epoch": 0,
-            "routing_version": draw.randrange(40),
+            "routing_version": (at_ms - self.begin_ms) // _TABLE_MS,
             "reason": "SPLIT",
             "reward_wait_ms": self.reward_wait_ms,
             "status": "ERROR" if failed else "OK",
