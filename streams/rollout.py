@@ -85,7 +85,11 @@ TRANSITIONS: Mapping[Phase, Mapping[Signal, Phase]] = {
         **_stays(Phase.COMPLETED, Signal.DROP),
         Signal.ROLL_BACK: Phase.ROLLED_BACK,
     },
-    Phase.ROLLED_BACK: _ANEW,
+    Phase.ROLLED_BACK: {
+        **_ANEW,
+        # Another candidate may still stand by at 0 when the promoted one is rolled back.
+        **_stays(Phase.ROLLED_BACK, Signal.DROP, Signal.ROLL_BACK),
+    },
     Phase.ABORTED: {
         **_ANEW,
         **_stays(Phase.ABORTED, Signal.DROP),

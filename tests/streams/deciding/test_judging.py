@@ -113,6 +113,18 @@ def test_waiting_for_requests_is_said_once() -> None:
     assert world.last().action == "ADVANCE"
 
 
+def test_a_decider_that_starts_again_does_not_repeat_itself() -> None:
+    """What was said is part of the state."""
+    world = canary(guardrails=[])
+    for _ in range(3):
+        world.tick(61_000)
+        world.observe(Group("champion", 300))
+        state = world.decider.dump()
+        world.decider = world.fresh()
+        world.decider.load(state)
+    assert world.actions() == ["APPLY", "HOLD"]
+
+
 def test_requests_of_earlier_tables_do_not_fill_a_share() -> None:
     """Each share needs its own requests."""
     world = canary(guardrails=[])

@@ -137,6 +137,15 @@ def test_rollback_of_what_was_promoted_returns_to_control(three: World) -> None:
     assert three.last().weights["champion"] == 10_000
 
 
+def test_who_stood_by_can_be_rolled_back_after_the_promoted_one(three: World) -> None:
+    """The release is over; the wish is still fulfilled."""
+    three.order("PROMOTE", arguments={"variant": "green"})
+    three.order("ROLLBACK", arguments={"variant": "green"})
+    three.order("ROLLBACK", arguments={"variant": "blue"})
+    assert (three.last().action, three.last().phase) == ("ROLLBACK", "ROLLED_BACK")
+    assert three.state.rolled_back == ["blue", "green"]
+
+
 def test_a_repeated_wish_to_roll_back_is_fulfilled(three: World) -> None:
     """It is answered, and nothing moves."""
     three.order("ROLLBACK", arguments={"variant": "blue"})

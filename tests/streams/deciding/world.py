@@ -101,6 +101,7 @@ class World:
     """One decider of a partition, fed as the fold would feed it."""
 
     partitions: int = 1
+    beat_ms: int = 1_000
     decider: Decider = field(init=False)
     outputs: list[Output] = field(default_factory=list)
     log_time_ms: int = START_MS
@@ -122,7 +123,7 @@ class World:
         """Log time moves on, tick by tick."""
         until_ms = self.log_time_ms + span_ms
         while self.log_time_ms < until_ms:
-            self.log_time_ms = min(self.log_time_ms + 1_000, until_ms)
+            self.log_time_ms = min(self.log_time_ms + self.beat_ms, until_ms)
             self.decider.advance(self.log_time_ms)
 
     def send(self, rank: int, value: bytes | None) -> None:

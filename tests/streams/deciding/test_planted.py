@@ -1,0 +1,179 @@
+"""Planted bugs: each must be caught by the test that holds the rule it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.streams.deciding import test_decider, test_judging, test_orders
+from tests.streams.deciding.world import BANDIT, CANARY, World
+from tidegate.streams.deciding import alarms, amendment, decider, experiment, judging, orders
+from tidegate.streams.deciding.decider import Decider
+from tidegate.streams.deciding.memory import SeenIds
+from tidegate.streams.deciding.records import Journal
+from tidegate.streams.deciding.sequences import Reading, Sequences
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def canary() -> World:
+    """What the tests' fixtures give."""
+    world = World()
+    world.apply({"canary": CANARY}, {"full": {"keep_previous": "60s"}})
+    return world
+
+
+def three() -> World:
+    """A bandit over two candidates."""
+    world = World()
+    world.apply({"bandit": BANDIT}, candidates=("blue", "green"))
+    return world
+
+
+def evidence_by_log_time(patch: pytest.MonkeyPatch) -> None:
+    """Steps are judged by the decider's own time, also while joiners are down."""
+    advance = Decider.advance
+
+    def judged(self: Decider, log_time_ms: int) -> None:
+        advance(self, log_time_ms)
+        for state in self.experiments.values():
+            proposal = judging.step(state, log_time_ms)
+            if proposal is not None:
+                self._decide(state, proposal)
+
+    patch.setattr(Decider, "advance", judged)
+
+
+def watermark_of_the_fastest(patch: pytest.MonkeyPatch) -> None:
+    """One joiner's word is taken for all."""
+
+    def accept(self: Sequences, source: int, log_time_ms: int) -> bool:
+        self.expected[source] += 1
+        rose = log_time_ms > self.watermark_ms
+        self.watermark_ms = max(self.watermark_ms, log_time_ms)
+        return rose
+
+    patch.setattr(Sequences, "accept", accept)
+
+
+def sequence_check_off(patch: pytest.MonkeyPatch) -> None:
+    """Every batch counts, however often it comes."""
+    patch.setattr(Sequences, "read", lambda self, source, sequence, at_ms: Reading.NEXT)
+
+
+def rollback_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """The share is withdrawn, but the variant may come back."""
+    evolve = experiment.evolve
+    patch.setattr(
+        experiment,
+        "evolve",
+        lambda state, proposal, at_ms: evolve(state, replace(proposal, roll_back=""), at_ms),
+    )
+
+
+def no_data_is_success(patch: pytest.MonkeyPatch) -> None:
+    """A step is passed although its guardrails have seen nothing."""
+    patch.setattr(judging, "_without_data", lambda state: None)
+
+
+def breach_waits_for_the_watermark(patch: pytest.MonkeyPatch) -> None:
+    """Harm is acted upon only when every joiner has spoken."""
+    judge = Decider._judge_guardrails
+
+    def later(self: Decider, state: Any) -> None:
+        if self.sequences.watermark_ms >= 0:
+            judge(self, state)
+
+    patch.setattr(Decider, "_judge_guardrails", later)
+
+
+def ids_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A repeated order is carried out again."""
+    patch.setattr(SeenIds, "__contains__", lambda self, name: False)
+
+
+def any_generation(patch: pytest.MonkeyPatch) -> None:
+    """Orders for another generation are carried out."""
+    patch.setattr(orders, "fault_of", lambda order, generation, at_ms: "")
+
+
+def statistics_mixed(patch: pytest.MonkeyPatch) -> None:
+    """A change of what is measured keeps the generation."""
+    patch.setattr(amendment, "_new_generation", lambda *given: "")
+
+
+def chain_broken(patch: pytest.MonkeyPatch) -> None:
+    """Decisions do not name the one before."""
+    patch.setattr(experiment, "chain", lambda state, record: None)
+
+
+def own_rollback_not_ordered(patch: pytest.MonkeyPatch) -> None:
+    """Clients have to wait for the table."""
+    patch.setattr(Journal, "own_rollback", lambda self, state, variant, reason, at_ms: None)
+
+
+def silent_clients_count_as_confirmed(patch: pytest.MonkeyPatch) -> None:
+    """Nobody is told of a rollback that did not arrive."""
+    patch.setattr(alarms, "unconfirmed_rollbacks", lambda *given: None)
+
+
+def hold_lost_in_checkpoint(patch: pytest.MonkeyPatch) -> None:
+    """A field is missing in the dump."""
+    plain = tuple(name for name in experiment._PLAIN if name not in ("held", "checked_ms"))
+    patch.setattr(experiment, "_PLAIN", plain)
+
+
+CAUGHT: list[tuple[Plant, Callable[[], object]]] = [
+    (evidence_by_log_time, test_judging.test_time_without_a_joiner_passes_nothing),
+    (watermark_of_the_fastest, test_judging.test_one_slow_joiner_of_two_holds_everything),
+    (
+        sequence_check_off,
+        lambda: test_decider.test_batches_count_once_and_in_order(canary()),
+    ),
+    (
+        rollback_forgotten,
+        lambda: test_orders.test_rollback_gives_the_share_to_control(three()),
+    ),
+    (no_data_is_success, test_judging.test_a_guardrail_without_data_holds_the_step),
+    (breach_waits_for_the_watermark, test_decider.test_a_breach_rolls_back_at_once),
+    (ids_forgotten, lambda: test_orders.test_a_repeated_control_id_has_no_effect(canary())),
+    (
+        any_generation,
+        lambda: test_orders.test_an_order_for_another_generation_is_refused(canary()),
+    ),
+    (
+        statistics_mixed,
+        lambda: test_orders.test_a_change_that_would_mix_statistics_opens_a_generation(
+            canary(), {"salt": "again"}, "salt"
+        ),
+    ),
+    (chain_broken, lambda: test_decider.test_decisions_are_chained_and_dense(canary())),
+    (
+        own_rollback_not_ordered,
+        lambda: test_decider.test_an_own_rollback_is_ordered_on_control_too(canary()),
+    ),
+    (
+        silent_clients_count_as_confirmed,
+        lambda: test_decider.test_a_rollback_nobody_confirms_is_an_alarm(canary()),
+    ),
+    (hold_lost_in_checkpoint, test_judging.test_a_decider_that_starts_again_does_not_repeat_itself),
+]
+
+
+@pytest.mark.parametrize(("plant", "rule"), CAUGHT, ids=[plant.__name__ for plant, _ in CAUGHT])
+def test_a_planted_bug_is_caught(
+    plant: Plant, rule: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule holds as it is and fails with the bug."""
+    rule()
+    plant(monkeypatch)
+    with pytest.raises((AssertionError, TypeError, ValueError)):
+        rule()
+
+
+def test_plants_touch_what_is_there() -> None:
+    """Names patched above exist; a renamed function must not make a plant harmless."""
+    assert decider.experiments is experiment
