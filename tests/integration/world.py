@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from tidegate.agents.kafka import Record, new_producer, read_topic
 from tidegate.agents.settings import Settings
 from tidegate.agents.transport.fetched import find_marks
 from tidegate.schemas.codec import encode
+from tidegate.schemas.errors import Unreachable
 from tidegate.schemas.events import Event, Outcome, Prediction, ShadowPrediction
 from tidegate.schemas.facts import decode_observation
 from tidegate.schemas.topics import merged_topics
@@ -31,6 +32,9 @@ from tidegate.streams.output import Output
 REWARD_WAIT_MS = 2_000
 ENGINE = {"grace_ms": 500, "early_tolerance_ms": 1_000, "closed_memory_ms": 3_000}
 """Times short enough that requests open, close and are forgotten within a test."""
+
+PATIENCE_SECONDS = 90.0
+"""How long anything may take on a busy machine before a test gives up."""
 
 Identity = tuple[str, int, bytes]
 
@@ -225,22 +229,39 @@ class World:
                 found.append(json.loads(line))
         return found
 
-    def await_checkpoints(self, count: int, seconds: float = 40.0) -> None:
+    def await_checkpoints(self, count: int) -> None:
         """Until so many checkpoints that stand for records were written in all."""
-        deadline = time.monotonic() + seconds
-        while sum(1 for _ in self._manifests()) < count:
-            assert time.monotonic() < deadline, self.log.read_text()[-4_000:]
+        self._await(lambda: self._checkpoints() >= count, f"{count} checkpoints")
+
+    def await_takeovers(self, count: int) -> None:
+        """Until workers took over so many partitions in all."""
+        self._await(
+            lambda: len(self.lines("partition taken over")) >= count, f"{count} partitions to move"
+        )
+
+    def _await(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"waited for {what}: {self._tail()}"
             time.sleep(0.3)
 
-    def _manifests(self) -> Iterator[Record]:
-        for record in read_topic(self.settings, "snapshots"):
-            if record.value and record.key and record.key.endswith(b"/m"):
-                yield record
+    def _tail(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")[-4_000:]
 
-    def findings(self, seconds: float = 60.0) -> Findings:
+    def _checkpoints(self) -> int:
+        try:
+            return sum(
+                1
+                for record in read_topic(self.settings, "snapshots")
+                if record.value and record.key and record.key.endswith(b"/m")
+            )
+        except Unreachable:  # a topic just made has no leader yet
+            return 0
+
+    def findings(self) -> Findings:
         """Compare, as soon as the workers have written all; or as it is when time is up."""
         expected = reference(self.settings)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             found = self._compare(expected)
             if found.missing == 0 or time.monotonic() > deadline:
