@@ -61,8 +61,8 @@ class Demo:
         self._stage.train()
         say("Models: three River classifiers of image segments, trained on 900 of 2,310.")
         self._stage.start_traffic(self._stage.start_serving())
-        say(f"Serving: {SERVERS} processes with `client.predict`, and users who send them images;")
-        say("what was on an image is told some time after the answer.")
+        say(f"Serving: {SERVERS} processes with `client.predict`; a third one sends them images as")
+        say("users do, and tells some time later what was on them.")
         self._stage.await_worker()
         say("Worker: joiner, decider and ticker, each a process.")
 

@@ -94,13 +94,15 @@ class Screen:
 
 
 def sparkline(shares: list[int], cells: int = _HISTORY_CELLS) -> str:
-    """Shares in basis points over time, the latest on the right.
+    """Shares in basis points over time, the first on the left, thinned out to fit.
 
     >>> sparkline([0, 2000, 5000, 10000])
     ' ▂▄█'
     """
     last = len(_BLOCKS) - 1
-    return "".join(_BLOCKS[round(share / _ALL_BP * last)] for share in shares[-cells:])
+    stride = max(1.0, len(shares) / cells)
+    chosen = (shares[int(place * stride)] for place in range(min(cells, len(shares))))
+    return "".join(_BLOCKS[round(share / _ALL_BP * last)] for share in chosen)
 
 
 def answers(requests: Mapping[str, int]) -> Text:

@@ -44,17 +44,14 @@ def test_the_careful_model_is_better(
     assert accuracy(models["careful"], unseen) > 0.85
 
 
-def test_the_hasty_model_fails_on_some_images_and_answers_others(
+def test_the_hasty_model_harms_and_shadow_cannot_tell(
     models: dict[str, Model], unseen: list[tuple[Features, str]]
 ) -> None:
-    """It raises where there is no logarithm, on about one image in seven, and serves the rest."""
-    failures = 0
-    for features, _ in unseen:
-        try:
-            models["hasty"](features)
-        except ValueError:
-            failures += 1
-    assert 0.10 < failures / len(unseen) < 0.20
+    """It is right far less often than the champion, yet agrees often enough to pass the shadow."""
+    champion, hasty = models["champion"], models["hasty"]
+    assert accuracy(hasty, unseen) < accuracy(champion, unseen) - 0.15
+    differing = sum(champion(features) != hasty(features) for features, _ in unseen)
+    assert differing / len(unseen) < 0.55
 
 
 def test_artifacts_are_the_same_everywhere(tmp_path: Path) -> None:
