@@ -79,7 +79,7 @@ def encode_record(name: str, values: Mapping[str, Any], schema_id: int | None = 
     buffer = BytesIO()
     buffer.write(schema.head if schema_id is None else confluent_head(schema_id))
     try:
-        schemaless_writer(buffer, schema.parsed, values, strict=True, disable_tuple_notation=True)
+        schemaless_writer(buffer, schema.parsed, values, disable_tuple_notation=True)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise EventError("schema", f"{name}: {error!r:.200}") from error
     data = buffer.getvalue()
