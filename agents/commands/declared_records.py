@@ -1,4 +1,4 @@
-"""Commands of those who ask what happened: events, why, dead-letters."""
+"""Commands of those who ask what happened: events, why, verify, dead-letters."""
 
 from __future__ import annotations
 
@@ -34,6 +34,19 @@ def _why(
     from tidegate.agents.commands.why import run_why
 
     return run_why(settings, request_id, output)
+
+
+def _verify(
+    settings: Settings,
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Only this experiment.")] = "",
+    since: Annotated[str, typer.Option("--from", help="Tell differences from this time on.")] = "",
+    until: Annotated[str, typer.Option("--to", help="Tell differences before this time.")] = "",
+    output: OutputOption = Output.table,
+) -> int:
+    """Fold the recorded topics again and compare every record, byte for byte."""
+    from tidegate.agents.commands.verify import run_verify
+
+    return run_verify(settings, name, since, until, output)
 
 
 def _dead_list(
@@ -72,6 +85,7 @@ def add_to(app: typer.Typer) -> None:
     """Registers the commands."""
     declare(app, "events")(_events)
     declare(app, "why")(_why)
+    declare(app, "verify")(_verify)
     dead = typer.Typer(help="Records that could not be counted.", no_args_is_help=True)
     declare(dead, "list")(_dead_list)
     declare(dead, "show")(_dead_show)

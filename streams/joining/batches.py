@@ -185,9 +185,12 @@ class Batches:
         """Become what `dump` told."""
         each = len(blocks) // len(heads)
         self._open = [
-            OpenBatch(number, head[0], head[1], head[2], Rows.load(blocks[number * each : number * each + each]))
-            for number, head in enumerate(heads)
+            OpenBatch(number, sequence, last_cut_ms, room)
+            for number, (sequence, last_cut_ms, room) in enumerate(heads)
         ]
+        for batch in self._open:
+            start = batch.partition * each
+            batch.rows = Rows.load(blocks[start : start + each])
         self.by_tail.clear()
 
     def _doubles(self, batch: OpenBatch, row: int, layout: int, values: bytes) -> bytes:

@@ -1,0 +1,79 @@
+"""The logs of one partition index as they were recorded, read by whoever folds them again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Final, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from tidegate.agents.kafka import SILENCE_SECONDS_MAX, new_consumer, unreachable
+from tidegate.agents.settings import Settings
+from tidegate.agents.transport.fetched import from_librdkafka
+from tidegate.schemas.topics import merged_topics
+from tidegate.streams.merge import Fetched
+
+_FETCH_RECORDS: Final = 2_000
+_POLL_SECONDS: Final = 0.2
+_READ_AHEAD_KILOBYTES: Final = "16384"
+
+Bounds = Mapping[str, Mapping[int, tuple[int, int]]]
+"""topic -> partition -> (oldest offset kept, offset to stop before)."""
+
+
+class RecordedLogs:
+    """The merged logs of one partition index, each read when it is asked for, up to its bound."""
+
+    def __init__(self, settings: Settings, role: str, partition: int, bounds: Bounds) -> None:
+        self.topics = [topic.name for topic in merged_topics(role)]
+        self._settings = settings
+        self._bounds = [bounds[topic][partition] for topic in self.topics]
+        self._next = [low for low, _ in self._bounds]
+        self._consumers: list[Consumer] = []
+        for topic, (low, _) in zip(self.topics, self._bounds, strict=True):
+            consumer = new_consumer(settings, {"queued.max.messages.kbytes": _READ_AHEAD_KILOBYTES})
+            consumer.assign([TopicPartition(settings.topic(topic), partition, low)])
+            self._consumers.append(consumer)
+
+    def cut(self) -> list[tuple[str, int]]:
+        """Logs that do not begin at offset 0, and where they do."""
+        lows = zip(self.topics, self._bounds, strict=True)
+        return [(topic, low) for topic, (low, _) in lows if low > 0]
+
+    def read(self, rank: int) -> Fetched | None:
+        """The next records of a log; None at its bound.
+
+        Raises:
+            Unreachable: the broker was silent for 30 s.
+        """
+        end = self._bounds[rank][1]
+        if self._next[rank] >= end:
+            return None
+        heard = time.monotonic()
+        while True:
+            messages = self._consumers[rank].consume(_FETCH_RECORDS, _POLL_SECONDS)
+            for message in messages:
+                if message.error() is not None:
+                    raise unreachable(self._settings, KafkaException(message.error()))
+            messages = [message for message in messages if message.offset() < end]
+            if messages:
+                break
+            if time.monotonic() - heard > SILENCE_SECONDS_MAX:
+                raise unreachable(self._settings, KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+        fetched = from_librdkafka(messages).fetched()
+        self._next[rank] = fetched.first_offset + len(fetched.values)
+        return fetched
+
+    def rest(self, topic: str) -> Iterator[Fetched]:
+        """What is left of a log."""
+        rank = self.topics.index(topic)
+        while (fetched := self.read(rank)) is not None:
+            yield fetched
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for consumer in self._consumers:
+            consumer.close()

@@ -1,0 +1,217 @@
+"""Replay: folds recorded topics again and compares; needs the topics and nothing that runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from tidegate.agents.decider import decider_factory
+from tidegate.agents.engine import fingerprint
+from tidegate.agents.joiner import joiner_factory
+from tidegate.agents.kafka import Record, new_consumer, read_topic, watermarks
+from tidegate.agents.recorded import Bounds, RecordedLogs
+from tidegate.agents.settings import Settings
+from tidegate.schemas.partitioner import partition_of
+from tidegate.streams.folding import PartitionFold
+from tidegate.streams.merge import Fetched
+from tidegate.streams.output import Output
+from tidegate.streams.verification.decisions import Covered, DecisionAudit, first_covering
+from tidegate.streams.verification.findings import Difference, Tally, total
+from tidegate.streams.verification.observations import ObservationAudit
+
+Progress = Callable[[int], None]
+"""Told how many records were read since it was told last."""
+
+# In this order ends are asked for: what was written comes before what it was written from, so
+# that a running system is never found to have written more than its logs give.
+_ASKED: Final = (
+    "decisions", "routing", "commands", "control", "applied", "observations",
+    "predictions", "shadow-predictions", "outcomes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Incomparable:
+    """What cannot be compared, and why. It is never counted as equal."""
+
+    topic: str
+    partition: int
+    why: str
+
+
+@dataclass(slots=True)
+class Report:
+    """Outcome of an audit. `tallies` by topic; differences in the order of log time."""
+
+    engine: str
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+    incomparable: list[Incomparable] = field(default_factory=list)
+    first_observation: Difference | None = None
+    first_decision: Covered | None = None
+    records: int = 0
+    seconds: float = 0.0
+
+    @property
+    def equal(self) -> bool:
+        """Whether everything was compared and nothing differs."""
+        unread = any(tally.unreadable for tally in self.tallies.values())
+        return not (self.differences or self.incomparable or unread)
+
+
+class Replay:
+    """An audit of all topics as they are when it begins.
+
+    Args:
+        experiment: compare only what concerns it; empty for all.
+        since_ms, until_ms: tell only differences with log time in this half-open range.
+        progress: told what was read, of `total` records.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        experiment: str = "",
+        since_ms: int = 0,
+        until_ms: int | None = None,
+        progress: Progress = lambda count: None,
+    ) -> None:
+        self._settings = settings
+        self._experiment = experiment
+        self._range_ms = (since_ms, until_ms)
+        self._progress = progress
+        self._bounds: Bounds = _all_bounds(settings)
+        self.report = Report(fingerprint(settings))
+        self._observations = ObservationAudit(self.report.engine)
+        self._decisions: list[DecisionAudit] = []
+
+    @property
+    def total(self) -> int:
+        """How many records will be read."""
+        return sum(end - low for parts in self._bounds.values() for low, end in parts.values())
+
+    def run(self) -> Report:
+        """Fold everything again and compare.
+
+        Raises:
+            Unreachable: the broker was silent for too long.
+            LogGap: a log has a hole.
+        """
+        began = time.monotonic()
+        for partition in range(self._settings.decision_partitions):
+            self._audit_decisions(partition)
+        for partition in range(self._settings.partitions):
+            self._audit_observations(partition)
+        self._conclude()
+        self.report.seconds = time.monotonic() - began
+        return self.report
+
+    # -- decisions: a function of control, applied and observations as recorded
+
+    def _audit_decisions(self, partition: int) -> None:
+        audit = DecisionAudit(partition, self.report.engine, self._experiment)
+        self._decisions.append(audit)
+        if self._experiment and partition != self._home():
+            return
+        for topic in audit.tallies:
+            for record in self._records(topic, partition):
+                audit.recorded(topic, record.value, record.offset)
+        handler = decider_factory(self._settings, self.report.engine)(
+            partition, lambda output: audit.derived(output.topic, output.value)
+        )
+        with RecordedLogs(self._settings, "decider", partition, self._bounds) as logs:
+            if self._whole("decisions", logs, partition):
+                self._fold(PartitionFold(partition, len(logs.topics), handler), logs)
+                audit.finish()
+            for fetched in logs.rest("observations"):
+                self._take_observations(fetched)
+                self._read(len(fetched.values))
+
+    def _take_observations(self, fetched: Fetched) -> None:
+        for index, value in enumerate(fetched.values):
+            if value is not None:
+                self._observations.recorded(value, fetched.first_offset + index)
+
+    # -- observations: a function of predictions, shadow predictions and outcomes
+
+    def _audit_observations(self, partition: int) -> None:
+        def compare(output: Output) -> None:
+            if output.topic == "observations":
+                self._observations.derived(partition, output.partition, output.value or b"")
+
+        handler = joiner_factory(self._settings, self.report.engine)(partition, compare)
+        with RecordedLogs(self._settings, "joiner", partition, self._bounds) as logs:
+            if self._whole("observations", logs, partition):
+                self._fold(PartitionFold(partition, len(logs.topics), handler), logs)
+                self._observations.finish(partition)
+
+    # -- both
+
+    def _whole(self, concluded: str, logs: RecordedLogs, partition: int) -> bool:
+        """Whether the logs are there from their beginning; if not, say so."""
+        cut = [f"{topic}-{partition} begins at offset {low}" for topic, low in logs.cut()]
+        if cut:
+            why = f"earlier records are deleted: {', '.join(cut)}"
+            self.report.incomparable.append(Incomparable(concluded, partition, why))
+        return not cut
+
+    def _fold(self, fold: PartitionFold, logs: RecordedLogs) -> None:
+        """Feed what the merge waits for until that log is at its end: nothing more may follow."""
+        observations = logs.topics.index("observations") if "observations" in logs.topics else -1
+        while (fetched := logs.read(rank := fold.merge.blocked_on())) is not None:
+            if rank == observations:
+                self._take_observations(fetched)
+            self._read(len(fetched.values))
+            fold.feed(rank, fetched)
+            fold.drain()
+
+    def _records(self, topic: str, partition: int) -> Iterator[Record]:
+        low, end = self._bounds[topic][partition]
+        for record in read_topic(
+            self._settings, topic, [partition], {partition: low}, {partition: end}
+        ):
+            yield record
+            self._read(1)
+
+    def _read(self, count: int) -> None:
+        self.report.records += count
+        self._progress(count)
+
+    def _home(self) -> int:
+        return partition_of(self._experiment.encode(), self._settings.decision_partitions)
+
+    def _conclude(self) -> None:
+        report = self.report
+        report.tallies = {"observations": self._observations.tally}
+        for topic in self._decisions[0].tallies:
+            report.tallies[topic] = total([audit.tallies[topic] for audit in self._decisions])
+        since_ms, until_ms = self._range_ms
+        report.differences = sorted(
+            (
+                difference
+                for tally in report.tallies.values()
+                for difference in tally.differences
+                if since_ms <= difference.log_time_ms
+                and (until_ms is None or difference.log_time_ms < until_ms)
+            ),
+            key=lambda difference: difference.log_time_ms,
+        )
+        for topic, tally in report.tallies.items():
+            for engine, count in tally.other_engines.items():
+                why = f"{count} records by engine {engine}, this is engine {report.engine}"
+                report.incomparable.append(Incomparable(topic, -1, why))
+        observed = [it for it in report.differences if it.topic == "observations"]
+        if observed:
+            report.first_observation = observed[0]
+            made = self._decisions[observed[0].partition].decisions
+            report.first_decision = first_covering(observed[0], made)
+
+
+def _all_bounds(settings: Settings) -> Bounds:
+    consumer = new_consumer(settings)
+    try:
+        return {topic: watermarks(settings, consumer, topic) for topic in _ASKED}
+    finally:
+        consumer.close()
