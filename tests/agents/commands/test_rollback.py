@@ -9,6 +9,7 @@ import pytest
 
 from tests.agents.commands.recorded import NAME, Recorder, now_ms, run, table
 from tests.schemas.samples import event
+from tidegate.agents.client import Client
 from tidegate.agents.commands.logs import experiment_partition
 from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
@@ -138,3 +139,20 @@ def test_a_repeated_rollback_finds_who_obeyed_long_ago(
     answer = run(recorder.settings, capsys, "rollback", NAME, "--reason", "again")
     assert answer.code == 0
     assert "confirmed by 1 of 1 live clients" in answer.out
+
+
+def test_a_serving_client_obeys_and_confirms_without_decider_or_joiner(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The real client reads the order from `control`; asked again, it still counts as done."""
+    with Client(settings=recorder.settings) as client:
+        while client.assign(NAME, "user-1").routing_version == 0:
+            time.sleep(0.02)
+        answer = run(recorder.settings, capsys, "rollback", NAME, "--reason", "x", "-o", "json")
+        assert answer.code == 0
+        assert answer.json["live"] == 1
+        drawn = {client.assign(NAME, f"user-{number}").variant for number in range(200)}
+        assert drawn == {"champion"}
+        recorder.put("routing", table(version=18, rolled_back=["challenger"]))
+        again = run(recorder.settings, capsys, "rollback", NAME, "--reason", "x", "-o", "json")
+        assert (again.code, again.json["confirmed"]) == (0, 1)
