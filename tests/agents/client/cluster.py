@@ -53,9 +53,10 @@ class Decider:
 
     def command(self, kind: str = "HEARTBEAT", **arguments: str) -> None:
         """A record of `commands`."""
+        experiment = "" if kind == "HEARTBEAT" else "ranker"
         self.write("commands", "ranker", Command(
-            command_id=f"{kind}-{time.time_ns()}", experiment="" if kind == "HEARTBEAT" else "ranker",
-            generation=0, kind=kind, arguments=arguments, reason="test", decision_id="",
+            command_id=f"{kind}-{time.time_ns()}", experiment=experiment, generation=0, kind=kind,
+            arguments=arguments, reason="test", decision_id="",
         ))
 
     def applied(self, kind: str = "CHANGE") -> list[Applied]:
