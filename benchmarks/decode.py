@@ -23,7 +23,7 @@ _RUNS = (50, 250, 1_000)
 _REPEATS = 7
 
 
-def _measure(name: str, decoder: Any, values: list[bytes | None]) -> None:
+def _measure(name: str, decoder: Any, values: list[bytes]) -> None:
     newest = catalogue.latest(name)
 
     def fastavro_alone() -> int:
@@ -59,7 +59,7 @@ def main() -> None:
     for features in (0, 16):
         produced = list(Workload(8_000, features=features).produced())
         for topic, (name, kind) in _TOPICS.items():
-            values: list[bytes | None] = [item.value for item in produced if item.topic == topic]
+            values = [item.value for item in produced if item.topic == topic]
             if not features or topic == "predictions":
                 if features:
                     print(f"  -- with {features} features")

@@ -111,7 +111,7 @@ def main() -> None:
         profile.disable()
         line("events", workload.events / seconds, "per second", "of processor time")
         line("observations", len(emitted), "records",
-             f"{sum(len(item.value) for item in emitted) / workload.events:.0f} bytes per event")
+             f"{sum(len(item.value or b"") for item in emitted) / workload.events:.0f} bytes per event")
         if options.profile:
             pstats.Stats(profile).sort_stats(options.profile).print_stats(45)
 

@@ -108,8 +108,8 @@ def _compare(runs: Mapping[str, list[Run]]) -> list[bool]:
     if "joiner" not in runs:
         return []
     reached = []
-    for title, rate in (("processor time", Run.per_cpu_second), ("clock", Run.per_second)):
-        rates = {name: median(map(rate.fget, done)) for name, done in runs.items()}
+    for title, rate in (("processor time", "per_cpu_second"), ("clock", "per_second")):
+        rates = {name: median(getattr(run, rate) for run in done) for name, done in runs.items()}
         own = rates["joiner"]
         print(f"  -- by {title}")
         reached = [

@@ -9,15 +9,13 @@ from typing import Any, Final, NamedTuple
 from tidegate.schemas import catalogue, codec
 from tidegate.schemas.decoding.columns import Fault
 from tidegate.schemas.decoding.cursor import Cursor
+from tidegate.schemas.decoding.tails import Row, Tails
 from tidegate.schemas.errors import EventError, UnknownSchemaId
 
-Row = tuple[Any, ...]
 Lists = tuple[list[Any], ...]
 """`index`, the columns, and the faults, as the fields of a columns class."""
 
-_CACHE_MAX: Final = 16_384
 _AHEAD_MAX: Final = 2_048
-_TAIL_BYTES_MAX: Final = 4_096
 
 
 class _Ahead(NamedTuple):
@@ -42,12 +40,13 @@ class BatchDecoder:
         shared: int,
         row: Callable[[Mapping[str, Any]], Row],
         bindings: codec.Bindings | None,
+        prefix: Sequence[str] = (),
     ) -> None:
         """`row` guards a decoded record of schema `name` and gives its columns.
 
-        `shared` of them, the last ones, come from the tail bytes. `bindings` may grow, but what
-        a schema id is bound to must not change; None says that there is no registry, so that
-        nobody will ever know what an id means.
+        `shared` of them, the last ones, come from the tail bytes; `prefix` is as in `Tails`.
+        `bindings` may grow, but what a schema id is bound to must not change; None says that
+        there is no registry, so that nobody will ever know what an id means.
         """
         self._name = name
         self._row = row
@@ -55,8 +54,7 @@ class BatchDecoder:
         self._registry = bindings is not None
         self._newest = catalogue.latest(name)
         self._absent: Row = (None,) * shared
-        self._tails: dict[bytes, Row] = {}
-        self._interned: dict[Any, Any] = {}
+        self._tails = Tails(self._newest, prefix)
         self._ahead: _Ahead | None = None
 
     def _read(self, values: Sequence[bytes | None], start: int, stop: int) -> Lists:
@@ -99,7 +97,7 @@ class BatchDecoder:
         for number in unusual:
             tail = tails[number]
             try:
-                row = self._tails.get(tail) or self._read_one(chunk[number], tail)
+                row = self._tails.find(tail) or self._read_one(chunk[number], tail)
             except EventError as error:
                 faults.append((start + number, error.reason, error.detail))
                 continue
@@ -126,7 +124,7 @@ class BatchDecoder:
         columns = self._fields(cursor)
         tails = cursor.tails()
         absent = self._absent
-        known = [self._tails.get(tail, absent) for tail in tails]
+        known = self._tails.rows(tails, absent)
         shared = tuple([row[place] for row in known] for place in range(len(absent)))
         unusual = [number for number, row in enumerate(known) if row is absent]
         return (*columns, *shared), tails, unusual
@@ -147,12 +145,5 @@ class BatchDecoder:
             if self._registry:
                 raise
             raise EventError("schema", f"{error}, and there is no registry") from error
-        own, shared = row[:-len(self._absent)], row[-len(self._absent):]
-        if len(self._interned) >= _CACHE_MAX:
-            self._interned.clear()
-        shared = tuple(self._interned.setdefault(item, item) for item in shared)
-        if 0 < len(tail) <= _TAIL_BYTES_MAX:
-            if len(self._tails) >= _CACHE_MAX:
-                self._tails.clear()
-            self._tails[tail] = shared
-        return (*own, *shared)
+        shared = len(self._absent)
+        return row[:-shared] + self._tails.learn(tail, row[-shared:])

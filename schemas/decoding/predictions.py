@@ -18,7 +18,7 @@ class PredictionDecoder(BatchDecoder):
     """Reads `Prediction`; the tail begins with `attributes`, so it also names the attribute set."""
 
     def __init__(self, bindings: codec.Bindings | None = None) -> None:
-        super().__init__("prediction", 2, prediction_row, bindings)
+        super().__init__("prediction", 2, prediction_row, bindings, ("attributes", "slate"))
         self._labels = LabelCodes()
         self._features: list[MapLayout] = []
         self._measures: list[MapLayout] = []

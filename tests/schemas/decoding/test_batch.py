@@ -152,20 +152,21 @@ def test_most_records_are_read_together(name: str, monkeypatch: pytest.MonkeyPat
 
 def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many different tails, attribute sets and layouts pass, results stay right."""
-    from tidegate.schemas.decoding import batch, cursor, hashes
+    from tidegate.schemas.decoding import cursor, hashes, tails
 
-    for module, bound in ((batch, "_CACHE_MAX"), (hashes, "_LABELS_MAX")):
-        monkeypatch.setattr(module, bound, 3)
+    monkeypatch.setattr(tails, "_TAILS_MAX", 3)
+    monkeypatch.setattr(tails, "_PREFIX_SIZES_MAX", 3)
+    monkeypatch.setattr(hashes, "_LABELS_MAX", 3)
     monkeypatch.setattr(cursor, "_LAYOUTS_KEPT_MAX", 3)
     records = [
         {**example("prediction"), "experiment": f"e{number}", "label": f"l{number}",
-         "features": {f"f{number}": 1.0}}
+         "features": {f"f{number}": 1.0}, "attributes": {"region": "x" * number or "y"}}
         for number in range(60)
     ]  # fmt: skip
     values: list[bytes | None] = [codec.encode_record("prediction", item) for item in records]
     decoder = KINDS["prediction"][0]()
     assert decoded(decoder, values, 20) == one_by_one("prediction", values)
-    assert len(decoder._tails) <= 3
+    assert max(len(kept) for kept in (decoder._tails._rows, decoder._tails._rests)) <= 3
     assert len(decoder._features) <= 3 + cursor._LAYOUTS_LEARNT_MAX
 
 
@@ -204,3 +205,21 @@ def test_equal_tails_are_one_object() -> None:
     found = [decoder.decode(values, number, number + 1) for number in range(3)]
     assert found[0].tails[0] is found[1].tails[0] is found[2].tails[0]
     assert found[0].attributes[0] is found[1].attributes[0]
+
+
+def test_parts_of_tails_are_known_in_any_combination(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attributes and routing vary independently: n + m records teach n times m tails."""
+    regions = [{"region": name} for name in ("us", "eu", "asia")] + [None]
+    versions = range(5)
+
+    def value(region: Any, version: int) -> bytes:
+        changes = {"attributes": region, "routing_version": version}
+        return codec.encode_record("prediction", {**example("prediction"), **changes})
+
+    every = [value(region, version) for region in regions for version in versions]
+    expected = one_by_one("prediction", every)
+    decoder = KINDS["prediction"][0]()
+    decoded(decoder, [value(region, 0) for region in regions])
+    decoded(decoder, [value(None, version) for version in versions])
+    monkeypatch.setattr(codec, "decode_record", None)
+    assert decoded(decoder, every) == expected
