@@ -110,8 +110,8 @@ def main() -> None:
         seconds = time.process_time() - began
         profile.disable()
         line("events", workload.events / seconds, "per second", "of processor time")
-        line("observations", len(emitted), "records",
-             f"{sum(len(item.value or b"") for item in emitted) / workload.events:.0f} bytes per event")
+        size = sum(len(item.value or b"") for item in emitted)
+        line("observations", len(emitted), "records", f"{size / workload.events:.0f} bytes/event")
         if options.profile:
             pstats.Stats(profile).sort_stats(options.profile).print_stats(45)
 
