@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tidegate.schemas.events import Applied
+
 LIVE_MS = 15_000
 """A client is live when heard within this span of log time."""
 
@@ -58,27 +60,22 @@ class Clients:
     def __len__(self) -> int:
         return len(self._clients)
 
-    def change(
-        self,
-        client_id: str,
-        instance: str,
-        experiment: str,
-        running: Running,
-        health: str | None = None,
-        breaker: list[str] | None = None,
-    ) -> None:
-        """A client says what it runs; its last word counts."""
-        client = self._heard(client_id, instance, running.at_ms)
-        client.health, client.breaker = health, list(breaker or ())
-        client.running[experiment] = running
+    def hear(self, word: Applied, is_known: bool, log_time_ms: int) -> None:
+        """Takes a client's word; its last one counts.
 
-    def heartbeat(self, client_id: str, instance: str, log_time_ms: int) -> None:
-        """A client says it is there."""
-        self._heard(client_id, instance, log_time_ms)
-
-    def goodbye(self, client_id: str) -> None:
-        """A client says it goes: nobody waits for it any longer."""
-        self._clients.pop(client_id, None)
+        GOODBYE: nobody waits for it any longer. CHANGE of a known experiment: what it runs now.
+        Everything else says that it is there.
+        """
+        if word.kind == "GOODBYE":
+            self._clients.pop(word.client_id, None)
+            return
+        client = self._heard(word.client_id, word.instance, log_time_ms)
+        if word.kind != "CHANGE" or not is_known:
+            return
+        client.health, client.breaker = word.health, list(word.breaker or ())
+        client.running[word.experiment] = Running(
+            word.epoch, word.version, word.generation, list(word.rolled_back), log_time_ms
+        )
 
     def forget(self, log_time_ms: int) -> None:
         """Drops who was silent for `REMEMBERED_MS`."""

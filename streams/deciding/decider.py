@@ -21,7 +21,7 @@ from tidegate.schemas.topics import merged_topics
 from tidegate.streams.deciding import alarms, judging, orders, view
 from tidegate.streams.deciding import experiment as experiments
 from tidegate.streams.deciding.amendment import start
-from tidegate.streams.deciding.clients import Clients, Running
+from tidegate.streams.deciding.clients import Clients
 from tidegate.streams.deciding.counting import count_facts
 from tidegate.streams.deciding.experiment import ExperimentState, Unconfirmed
 from tidegate.streams.deciding.memory import SeenIds
@@ -80,6 +80,8 @@ class Decider:
 
     def advance(self, log_time_ms: int) -> None:
         """Log time moves: heartbeats, alarms, views; nothing here judges evidence."""
+        if self.log_time_ms == 0:
+            self._begin_time(log_time_ms)
         self.log_time_ms = log_time_ms
         self._seen.forget(log_time_ms)
         self.clients.forget(log_time_ms)
@@ -92,7 +94,8 @@ class Decider:
         if log_time_ms - self._status_ms >= STATUS_MS:
             self._status_ms = log_time_ms
             for _, state in sorted(self.experiments.items()):
-                self._publish_view(state)
+                if state.is_view_due or log_time_ms - state.viewed_ms >= IDLE_STATUS_MS:
+                    self._publish_view(state)
 
     def records(self, run: Run) -> None:
         """Takes records one by one: each sees the state the one before it left."""
@@ -161,6 +164,11 @@ class Decider:
         """Counts since the log's beginning."""
         return dict(sorted(self._counters.items()))
 
+    def _begin_time(self, log_time_ms: int) -> None:
+        """What was applied before the first tick holds from there: time 0 is long ago."""
+        for state in self.experiments.values():
+            state.since_ms = log_time_ms
+
     # -- orders
 
     def _read_order(self, value: bytes | None) -> None:
@@ -202,26 +210,10 @@ class Decider:
 
     def _read_applied(self, value: bytes | None) -> None:
         word = codec.decode_as(Applied, value, self._bindings)
-        if word.kind == "GOODBYE":
-            self.clients.goodbye(word.client_id)
-        elif word.kind == "CHANGE" and word.experiment in self.experiments:
-            running = Running(
-                word.epoch,
-                word.version,
-                word.generation,
-                list(word.rolled_back),
-                self.log_time_ms,
-            )
-            self.clients.change(
-                word.client_id,
-                word.instance,
-                word.experiment,
-                running,
-                word.health,
-                list(word.breaker or ()),
-            )
-        else:
-            self.clients.heartbeat(word.client_id, word.instance, self.log_time_ms)
+        state = self.experiments.get(word.experiment)
+        self.clients.hear(word, state is not None, self.log_time_ms)
+        if state is not None:
+            state.is_view_due = True
 
     # -- observations
 
@@ -250,6 +242,7 @@ class Decider:
         touched = [self.experiments[name] for name in names if name in self.experiments]
         for state in touched:
             state.ledger.observe(batch)
+            state.is_view_due = True
         count_facts(batch, self.experiments, self._counters)
         return touched
 
@@ -301,8 +294,6 @@ class Decider:
         return Moment(self.log_time_ms, self.sequences.watermark_ms, covers)
 
     def _publish_view(self, state: ExperimentState) -> None:
+        state.viewed_ms, state.is_view_due = self.log_time_ms, False
         seen = view.view_of(state, self.sequences, self.clients, self.log_time_ms)
-        digest = view.digest_of(seen)
-        if digest != state.view_digest or self.log_time_ms - state.viewed_ms >= IDLE_STATUS_MS:
-            state.view_digest, state.viewed_ms = digest, self.log_time_ms
-            self._journal.status(state, seen, self.log_time_ms)
+        self._journal.status(state, seen, self.log_time_ms)

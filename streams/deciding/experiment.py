@@ -70,8 +70,8 @@ class ExperimentState:
     published_at_ms: int = 0
     previous: str = ""
     unconfirmed: list[Unconfirmed] = field(default_factory=list)
-    view_digest: str = ""
     viewed_ms: int = 0
+    is_view_due: bool = False
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -293,6 +293,6 @@ _PLAIN = (
     "rolled_back",
     "published_at_ms",
     "previous",
-    "view_digest",
+    "is_view_due",
     "viewed_ms",
 )

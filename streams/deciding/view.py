@@ -8,16 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegate.schemas.canonical import canonical_json, sha256_hex
 from tidegate.streams.deciding import judging
 from tidegate.streams.deciding.clients import Clients
 from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState
-from tidegate.streams.deciding.records import rounded
 from tidegate.streams.deciding.sequences import Sequences
 from tidegate.streams.rollout import ENDED
-
-_CLOCKS = ("log_time", "watermark", "progress", "slowest_source")
-"""What moves by itself: it alone is no reason to publish a view."""
 
 
 def view_of(
@@ -50,12 +45,6 @@ def view_of(
         "watermark": sequences.watermark_ms,
         "slowest_source": sequences.slowest(),
     }
-
-
-def digest_of(view: dict[str, Any]) -> str:
-    """Digest of what a view says apart from the time."""
-    lasting = {name: item for name, item in view.items() if name not in _CLOCKS}
-    return sha256_hex(canonical_json(rounded(lasting)))
 
 
 def _order(state: ExperimentState) -> list[str]:

@@ -52,8 +52,8 @@ def outcomes(requests: int, control: int, candidate: int) -> tuple[Group, Group]
     )
 
 
-WORSE = {"metric": "errors", "compare": "control", "worse_by": "1pp"}
-RELATIVE = {"metric": "conversion", "compare": "control", "worse_by": "10%"}
+WORSE: dict[str, Any] = {"metric": "errors", "compare": "control", "worse_by": "1pp"}
+RELATIVE: dict[str, Any] = {"metric": "conversion", "compare": "control", "worse_by": "10%"}
 
 
 @pytest.mark.parametrize(

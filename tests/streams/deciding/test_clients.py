@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+from tidegate.schemas.events import Applied
 from tidegate.streams.deciding.clients import (
     CLIENTS_MAX,
     LIVE_MS,
     REMEMBERED_MS,
     Clients,
     Confirmation,
-    Running,
 )
+
+
+def hear(clients: Clients, name: str, at_ms: int, kind: str = "CHANGE", **word: Any) -> None:
+    """A client's word about the experiment, generation 1, at a log time."""
+    fields: dict[str, Any] = {
+        "client_id": name,
+        "instance": "host",
+        "experiment": "ranker",
+        "epoch": 0,
+        "version": 0,
+        "generation": 1,
+        "applied_at": at_ms,
+        "kind": kind,
+    }
+    fields.update(word)
+    clients.hear(Applied(**fields), fields["experiment"] in ("ranker", "other"), at_ms)
 
 
 def said(clients: Clients, name: str, version: int, at_ms: int, *rolled_back: str) -> None:
     """A client says that it runs a version of generation 1."""
-    clients.change(name, "host", "ranker", Running(0, version, 1, list(rolled_back), at_ms))
+    hear(clients, name, at_ms, version=version, rolled_back=rolled_back)
+
+
+def beat(clients: Clients, name: str, at_ms: int) -> None:
+    """A client says it is there."""
+    hear(clients, name, at_ms, "HEARTBEAT", experiment="")
 
 
 def test_live_means_heard_within_fifteen_seconds() -> None:
@@ -25,7 +47,7 @@ def test_live_means_heard_within_fifteen_seconds() -> None:
     said(clients, "a", 3, 1_000)
     assert clients.applied("ranker", 0, 3, 900, 1_000 + LIVE_MS - 1).live == 1
     assert clients.applied("ranker", 0, 3, 900, 1_000 + LIVE_MS).live == 0
-    clients.heartbeat("a", "host", 20_000)
+    beat(clients, "a", 20_000)
     assert clients.applied("ranker", 0, 3, 900, 20_001).confirmed == 1
 
 
@@ -34,14 +56,14 @@ def test_who_has_not_applied_is_named() -> None:
     clients = Clients()
     said(clients, "b", 2, 1_000)
     said(clients, "a", 3, 1_250)
-    clients.heartbeat("c", "host", 1_000)
+    beat(clients, "c", 1_000)
     assert clients.applied("ranker", 0, 3, 1_000, 1_300) == Confirmation(3, 1, ("b", "c"), 250)
 
 
 def test_a_later_epoch_confirms() -> None:
     """(epoch, version) orders everything a client sees."""
     clients = Clients()
-    clients.change("a", "host", "ranker", Running(1, 0, 1, [], 5))
+    hear(clients, "a", 5, epoch=1)
     assert clients.applied("ranker", 0, 9, 5, 6).confirmed == 1
 
 
@@ -51,7 +73,7 @@ def test_a_rollback_is_confirmed_by_the_record_or_by_the_table() -> None:
     said(clients, "by-record", 4, 10, "bad")
     said(clients, "by-table", 5, 10)
     said(clients, "not-yet", 4, 10)
-    clients.change("older", "host", "ranker", Running(0, 4, 0, ["bad"], 10))
+    hear(clients, "older", 10, version=4, generation=0, rolled_back=("bad",))
     found = clients.rolled_back("ranker", 1, "bad", 0, 5, 0, 20)
     assert found == Confirmation(4, 2, ("not-yet", "older"), 10)
 
@@ -60,9 +82,17 @@ def test_goodbye_ends_the_waiting() -> None:
     """A client that left confirms nothing and misses nothing."""
     clients = Clients()
     said(clients, "a", 1, 5)
-    clients.goodbye("a")
-    clients.goodbye("never-seen")
+    hear(clients, "a", 6, "GOODBYE")
+    hear(clients, "never-seen", 6, "GOODBYE")
     assert clients.applied("ranker", 0, 9, 5, 6) == Confirmation(0, 0, (), 0)
+
+
+def test_words_about_unknown_experiments_are_heartbeats() -> None:
+    """No state for what is not known."""
+    clients = Clients()
+    hear(clients, "a", 5, experiment="unknown", version=9)
+    assert clients.to_state()[0][-1] == {}
+    assert len(clients) == 1
 
 
 def test_silent_clients_are_forgotten_by_log_time() -> None:
@@ -81,7 +111,7 @@ def test_the_number_of_clients_is_bounded() -> None:
     """The one silent longest goes first."""
     clients = Clients()
     for number in range(CLIENTS_MAX + 1):
-        clients.heartbeat(f"c{number}", "host", number)
+        beat(clients, f"c{number}", number)
     assert len(clients) == CLIENTS_MAX
     assert clients.to_state()[0][0] == "c1"
 
@@ -89,11 +119,10 @@ def test_the_number_of_clients_is_bounded() -> None:
 def test_clients_that_are_not_well_are_named() -> None:
     """Only those that serve the experiment, and are live."""
     clients = Clients()
-    running = Running(0, 1, 1, [], 100)
-    clients.change("well", "host", "ranker", running, "OK")
-    clients.change("ill", "host", "ranker", running, "DEGRADED")
-    clients.change("cut", "host", "ranker", running, "OK", ["bad"])
-    clients.change("elsewhere", "host", "other", running, "DEGRADED")
+    hear(clients, "well", 100, health="OK")
+    hear(clients, "ill", 100, health="DEGRADED")
+    hear(clients, "cut", 100, health="OK", breaker=("bad",))
+    hear(clients, "elsewhere", 100, health="DEGRADED", experiment="other")
     assert clients.degraded("ranker", 200) == ["cut", "ill"]
     assert clients.degraded("ranker", 100 + LIVE_MS) == []
 

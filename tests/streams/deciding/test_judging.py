@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from tests.streams.deciding.world import BANDIT, CANARY, ERRORS, NAME, Group, World, spec_of
+from tests.streams.deciding.world import (
+    BANDIT,
+    CANARY,
+    ERRORS,
+    NAME,
+    START_MS,
+    Group,
+    World,
+    spec_of,
+)
 
 FULL = {"full": {"keep_previous": "60s"}}
 LATENCY = {"metric": "latency", "max": "120ms", "min_samples": 200, "on_breach": "pause"}
@@ -22,7 +33,7 @@ def bad() -> tuple[Group, Group]:
     return Group("champion", 500, 5), Group("challenger", 500, 100)
 
 
-def canary(**changes: object) -> World:
+def canary(**changes: Any) -> World:
     """A canary that has just begun."""
     world = World()
     world.apply({"canary": CANARY}, FULL, **changes)
@@ -60,6 +71,19 @@ def test_time_without_a_joiner_passes_nothing() -> None:
     world.observe(*good())
     world.tick(3_600_000)
     assert world.actions() == ["APPLY"]
+    world.observe(*good())
+    assert world.actions() == ["APPLY", "ADVANCE"]
+
+
+def test_what_was_applied_before_the_first_tick_holds_from_there() -> None:
+    """Log time begins at 0: a share must not have been held for fifty years."""
+    world = World(log_time_ms=0)
+    world.apply({"canary": CANARY}, FULL)
+    world.log_time_ms = START_MS
+    world.decider.advance(START_MS)
+    world.observe(*good())
+    assert world.actions() == ["APPLY"]
+    world.tick(60_000)
     world.observe(*good())
     assert world.actions() == ["APPLY", "ADVANCE"]
 
@@ -311,7 +335,7 @@ def closed(variant: str, requests: int, converted: int) -> Group:
     return Group(variant, requests, converted=converted, closed=True)
 
 
-def bandit(*after: dict[str, object]) -> World:
+def bandit(*after: Mapping[str, Any]) -> World:
     """A bandit that has just begun."""
     world = World()
     world.apply({"bandit": BANDIT}, *after)
