@@ -34,7 +34,7 @@ def _lint(
     ] = False,
     output: OutputOption = Output.table,
 ) -> None:
-    """Check a manifest: every fault at once, with line and remedy."""
+    """Check a manifest: every fault at once, with its remedy."""
 
     def run() -> int:
         from tidegate.agents.commands.lint import run_lint, run_schema
@@ -60,7 +60,7 @@ def _apply(
     timeout: TimeoutOption = "30s",
     output: OutputOption = Output.table,
 ) -> int:
-    """Start or change an experiment; waits for the decider's answer."""
+    """Start or change an experiment, and wait for the answer."""
     from tidegate.agents.commands.apply import run_apply
 
     return run_apply(
@@ -70,18 +70,18 @@ def _apply(
 
 def _get(
     settings: Settings,
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the experiment.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment.")] = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it.")] = False,
     output: OutputOption = Output.table,
 ) -> int:
-    """State, step, weights, evidence, guardrails, confirmations; without NAME, all experiments."""
+    """Where an experiment stands; without NAME, all of them."""
     from tidegate.agents.commands.get import run_get, run_watch
 
     return run_watch(settings, name) if watch else run_get(settings, name, output)
 
 
 def _watch(settings: Settings, name: NameArgument) -> int:
-    """Live view of an experiment, with its last decisions."""
+    """Live view of an experiment with its last decisions."""
     from tidegate.agents.commands.get import run_watch
 
     return run_watch(settings, name)
@@ -96,7 +96,9 @@ def _set(
     timeout: TimeoutOption = "30s",
     output: OutputOption = Output.table,
 ) -> int:
-    """Move a flag: `set new-search on=50%`; what is not named stays, control takes the rest."""
+    """Move a flag: `tidegate set new-search on=50%`.
+
+    What is not named stays; control takes the rest."""
     from tidegate.agents.commands.people import run_order, shares
 
     return run_order(
@@ -116,7 +118,7 @@ def _promote(
     timeout: TimeoutOption = "30s",
     output: OutputOption = Output.table,
 ) -> int:
-    """Give a candidate everything now, or pass on to the next step."""
+    """Give a candidate everything, or pass on to the next step."""
     from tidegate.agents.commands.people import run_order
 
     arguments = {"to": "next" if step else "full", **({"variant": variant} if variant else {})}
@@ -137,7 +139,7 @@ def _rollback(
     timeout: TimeoutOption = "30s",
     output: OutputOption = Output.table,
 ) -> int:
-    """Withdraw a variant; done only when every live client says so."""
+    """Withdraw a variant; 0 when every live client has done it."""
     from tidegate.agents.commands.rollback import run_rollback
 
     return run_rollback(

@@ -22,7 +22,7 @@ def _demo(settings: Settings, kafka: KafkaOption = "embedded") -> int:
 
 
 def _up(settings: Settings, kafka: KafkaOption = "embedded") -> int:
-    """Broker, topics and a worker of all roles, for development."""
+    """Broker, topics and all roles, for development."""
     from tidegate.agents.commands.up import run_up
 
     return run_up(settings, kafka)
@@ -34,14 +34,14 @@ def _worker(
         str, typer.Option("--role", help="joiner, decider or ticker; all three when not given.")
     ] = "",
 ) -> int:
-    """Join, decide or tick until told to stop; start more to scale."""
+    """Join, decide, tick until told to stop; start more to scale."""
     from tidegate.agents.commands.worker import run_worker
 
     return run_worker(settings, role or None)
 
 
 def _ticker(settings: Settings) -> int:
-    """Tick until told to stop: what `worker --role ticker` does. Run two."""
+    """Tick until told to stop, as `worker --role ticker`. Run two."""
     from tidegate.agents.commands.worker import run_ticker
 
     return run_ticker(settings)
@@ -69,7 +69,7 @@ def _topics_check(settings: Settings, output: OutputOption = Output.table) -> in
 
 
 def _doctor(settings: Settings, output: OutputOption = Output.table) -> int:
-    """The settings in force, where each came from, and whether each works."""
+    """The settings in force, their origin, and whether they work."""
     from tidegate.agents.commands.doctor import run_doctor
 
     return run_doctor(settings, output)

@@ -30,7 +30,9 @@ def _why(
     request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID")],
     output: OutputOption = Output.table,
 ) -> int:
-    """One request: variant, versions, weights, decision, outcomes, window; or what is missing."""
+    """One request: who answered, why, and what came of it.
+
+    Variant, versions, weights, decision, outcomes and window; or what is missing."""
     from tidegate.agents.commands.why import run_why
 
     return run_why(settings, request_id, output)
@@ -38,12 +40,12 @@ def _why(
 
 def _verify(
     settings: Settings,
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Only this experiment.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Only this experiment.")] = "",
     since: Annotated[str, typer.Option("--from", help="Tell differences from this time on.")] = "",
     until: Annotated[str, typer.Option("--to", help="Tell differences before this time.")] = "",
     output: OutputOption = Output.table,
 ) -> int:
-    """Fold the recorded topics again and compare every record, byte for byte."""
+    """Fold the recorded topics again; compare byte for byte."""
     from tidegate.agents.commands.verify import run_verify
 
     return run_verify(settings, name, since, until, output)
