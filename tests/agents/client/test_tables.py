@@ -58,7 +58,7 @@ def test_only_newer_tables_are_obeyed() -> None:
 
 def test_order_does_not_matter() -> None:
     """Compaction, zombies and races may reorder records: the end is always the same."""
-    events = [
+    events: list[Routing | Control] = [
         routing({"a": 5_000, "b": 5_000}, version=7),
         routing({"a": 4_000, "b": 6_000}, version=8, rolled_back=("c",)),
         routing({"a": 3_000, "b": 7_000}, version=9),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tidegate.schemas.context import Context
 from tidegate.schemas.facts import COLUMNS, ObservationBatch, columns_to_table, empty_table
@@ -33,12 +34,12 @@ DEFAULTS: Mapping[str, float] = {
 def batch(
     contexts: Sequence[Context],
     names: Sequence[str] = (),
-    **tables: Mapping[str, Sequence[float]],
+    **tables: Mapping[str, ArrayLike],
 ) -> ObservationBatch:
     """A batch with the given columns; columns that are not given hold their default, or 0."""
     filled = {}
     for kind, given in tables.items():
-        rows = len(next(iter(given.values())))
+        rows = np.size(next(iter(given.values())))
         filled[kind] = columns_to_table(
             kind,
             {

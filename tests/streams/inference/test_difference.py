@@ -7,6 +7,7 @@ import pytest
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from tidegate.streams.estimation.moments import Moments
+from tidegate.streams.estimation.plan import Goal
 from tidegate.streams.estimation.strata import Pair
 from tidegate.streams.inference.confidence_sequence import standard_errors
 from tidegate.streams.inference.difference import interval
@@ -86,7 +87,7 @@ def alarms(
 ) -> float:
     """Share of runs in which a guardrail, looked at every 200 requests, ever breaks."""
     rng = np.random.default_rng(seed)
-    goal = "decrease" if rates[1] >= rates[0] else "increase"
+    goal: Goal = "decrease" if rates[1] >= rates[0] else "increase"
     broken = 0
     for _ in range(runs):
         sides = rng.random((100, 200)) < share
