@@ -82,10 +82,11 @@ class Demo:
         )
         self._screen.say("$ tidegate verify", "bold")
         done = self._stage.command("verify", "-o", "json")
-        if done.returncode:
+        said = said_of(json.loads(done.stdout)) if done.returncode == 0 else ""
+        if not said:
             self._screen.say(done.stdout + done.stderr)
             return
-        self.story.verified(said_of(json.loads(done.stdout)))
+        self.story.verified(said)
         self._tell_chapters()
 
     def _follow(self, tail: Tail, title: str) -> bool:
@@ -170,8 +171,16 @@ def run_demo(settings: Settings, choice: str) -> int:
 
 
 def said_of(report: dict[str, Any]) -> str:
-    """The audit's report in a sentence."""
-    return f"{report}"
+    """The audit's report in a sentence; empty when it did not find everything equal."""
+    compared = report["compared"]
+    parts = [
+        f"{compared[name]['equal']:,} {name}"
+        for name in ("observations", "decisions", "routing")
+        if compared[name]["equal"] == compared[name]["recorded"] > 0
+    ]
+    if not report["equal"] or len(parts) < 3:
+        return ""
+    return f"from {report['records']:,} records, byte for byte: {', '.join(parts)}"
 
 
 def _close(screen: Screen, demo: Demo, seconds: float) -> None:
