@@ -32,7 +32,8 @@ _log = logging.getLogger(__name__)
 CLOCK_TOLERANCE_MS = 1_000
 _JUMP_MS = 500
 _WITNESS_SECONDS = 10.0
-_DELIVERY_MS = 2_000
+_DELIVERY_MS = 10_000
+_FLUSH_SECONDS = 2.0
 # The embedded broker tells small numbers: it has no clock. This is the year 2001.
 _NO_CLOCK_BEFORE_MS = 1_000_000_000_000
 
@@ -93,7 +94,7 @@ class TickerStatistics:
 
 
 class Ticker:
-    """Writes ticks on a schedule that does not drift.
+    """Writes ticks on a schedule that does not drift and does not make up for missed ones.
 
     Ticks are not kept for a broker that is away: an old one says nothing that the next does not.
     """
@@ -114,6 +115,7 @@ class Ticker:
             if topic.ticks
             for partition in range(settings.partition_count(topic))
         ]
+        self._tick_ms = max(1, settings.tick_ms)
         self._last_ms = 0
         self.beat_at = time.monotonic()
         self.statistics = TickerStatistics()
@@ -121,18 +123,15 @@ class Ticker:
 
     def run(self, stopped: threading.Event) -> None:
         """Tick until `stopped`. Blocks."""
-        interval = self._settings.tick_ms / 1_000
         self.announce()
-        due = time.monotonic()
         while not stopped.is_set():
             self.beat_at = time.monotonic()
             if self.clock.disturbed:
                 self._compare_again()
-            self.tick()
-            due = next_due(due, interval, time.monotonic())
-            while (wait := due - time.monotonic()) > 0 and not stopped.is_set():
-                self._producer.poll(min(wait, interval))
-        self._producer.flush(_DELIVERY_MS / 1_000)
+            due_ms = self.tick() + self._tick_ms
+            while (wait_ms := due_ms - self.clock.now_ms()) > 0 and not stopped.is_set():
+                self._producer.poll(min(wait_ms, self._tick_ms) / 1_000)
+        self._producer.flush(_FLUSH_SECONDS)
 
     def announce(self) -> None:
         """Say that time may jump: nobody may have ticked for longer than folds let pass."""
@@ -140,8 +139,8 @@ class Ticker:
         self._write(headers)
 
     def tick(self) -> int:
-        """Write one tick everywhere; returns its log time, ms."""
-        self._last_ms = max(self._last_ms + 1, self.clock.now_ms())
+        """Write one tick everywhere; returns its log time, ms: on the grid, above the last."""
+        self._last_ms = max(self._last_ms + 1, on_grid(self.clock.now_ms(), self._tick_ms))
         self._write(tick_headers(self._last_ms))
         return self._last_ms
 
@@ -212,11 +211,13 @@ class Ticker:
         return time_ms if told else None
 
 
-def next_due(due: float, interval: float, now: float) -> float:
-    """When the next tick is due: on the grid of the first, and never to make up for missed ones.
+def on_grid(now_ms: int, tick_ms: int) -> int:
+    """The last multiple of `tick_ms`: ticks stand equally far apart, however late they are written.
 
-    >>> next_due(10.0, 0.5, 10.1), next_due(10.0, 0.5, 11.2)
-    (10.5, 11.5)
+    An interval that is a little too short would make every batch wait for the tick after it. And
+    two tickers on one grid make one time: of equal ticks only the first says something.
+
+    >>> on_grid(1_000_049, 100), on_grid(1_000_101, 100)
+    (1000000, 1000100)
     """
-    missed = max(0, int((now - due) / interval))
-    return due + (missed + 1) * interval
+    return now_ms // tick_ms * tick_ms

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 
 from tests.agents.hosting.fakes import FakeProducer
 from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
-from tidegate.agents.ticker import LogClock, Ticker, next_due
+from tidegate.agents.ticker import LogClock, Ticker
 from tidegate.schemas.errors import Unreachable
 from tidegate.schemas.marks import Marker, Tick, read_mark
 from tidegate.schemas.topics import TOPICS
@@ -83,12 +84,17 @@ def test_without_a_witness_the_host_is_believed() -> None:
     assert clock.offset_ms == 0
 
 
-def test_the_schedule_does_not_drift() -> None:
-    """Lateness of one tick does not move the next; missed ticks are not made up for."""
-    due = 10.0
-    for now in (10.01, 10.119, 10.2, 10.95):
-        due = next_due(due, 0.1, now)
-    assert due == pytest.approx(11.0)
+def test_ticks_stand_on_a_grid() -> None:
+    """Lateness of one does not move it or the next; missed ones are not made up for."""
+    clocks = Clocks()
+    made = ticker(clocks, FakeProducer())
+    times = [made.tick()]
+    for late_ms in (119, 83, 99, 450):
+        clocks.pass_ms(late_ms)
+        times.append(made.tick())
+    steps = [after - before for before, after in pairwise(times)]
+    assert all(time_ms % 100 == 0 for time_ms in times)
+    assert steps == [100, 100, 100, 400]
 
 
 def ticker(clocks: Clocks, producer: FakeProducer) -> Ticker:
