@@ -8,7 +8,9 @@ from rich.text import Text
 from tests.agents.commands.live import NAME, LiveDecider
 from tests.agents.commands.recorded import run
 from tests.streams.deciding.world import BANDIT, CANARY, START_MS, Group, World, spec_of
+from tidegate.agents.commands import get
 from tidegate.agents.commands.screen import screen
+from tidegate.agents.kafka import Record, Tail
 from tidegate.agents.settings import Settings
 
 Captured = pytest.CaptureFixture[str]
@@ -126,3 +128,49 @@ def test_nothing_yet_is_said_with_the_next_step(
     unknown = run(embedded_settings, capsys, "get", "nobody")
     assert unknown.code == 2
     assert "known: none yet" in unknown.err
+
+
+def test_watch_shows_what_comes_until_it_is_stopped(
+    embedded_settings: Settings, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The view is replaced by newer ones, decisions are added below, each once."""
+    with LiveDecider(embedded_settings) as live:
+        live.world = running()
+        live.publish()
+        seen: set[str] = set()
+
+        class Watched(Tail):
+            """Something happens while it is watched; stops when all of that was seen."""
+
+            def poll(self, seconds: float) -> list[Record]:
+                if not seen:
+                    seen.add("begun")
+                    live.world.order("PAUSE", reason="lunch")
+                    live.world.tick(2_000)
+                    live.publish()
+                if {"begun", "commands", "decisions"} <= seen:
+                    raise KeyboardInterrupt
+                records = super().poll(seconds)
+                seen.update(record.topic.rpartition(".")[2] for record in records)
+                return records
+
+        monkeypatch.setattr(get, "Tail", Watched)
+        answer = run(embedded_settings, capsys, "watch", NAME)
+    assert answer.code == 130
+    last = answer.out.rsplit(f"{NAME}   g1", 1)[1]
+    assert last.count("PAUSE ") == 1
+    assert "lunch" in last
+
+
+def test_watching_all_repeats_the_list(
+    embedded_settings: Settings, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`get -w` without a name shows the list again and again."""
+
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tidegate.agents.commands.get.time.sleep", stop)
+    answer = run(embedded_settings, capsys, "get", "-w")
+    assert answer.code == 130
+    assert "No experiment on" in answer.out
