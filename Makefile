@@ -29,8 +29,7 @@ demo: .venv/worker ## run the whole loop in about two minutes (KAFKA=local for a
 test: .venv/dev ## run the tests (ARGS="tests/streams -q" for some of them)
 	@$(BIN)/pytest $(ARGS)
 
-check: .venv/dev ## format, lint, types, direction of imports
-	$(BIN)/ruff format --check .
+check: .venv/dev ## lint, types, direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=. $(BIN)/lint-imports
