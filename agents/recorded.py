@@ -52,7 +52,8 @@ class RecordedLogs:
             return None
         heard = time.monotonic()
         while True:
-            messages = self._consumers[rank].consume(_FETCH_RECORDS, _POLL_SECONDS)
+            wanted = min(_FETCH_RECORDS, end - self._next[rank])
+            messages = self._consumers[rank].consume(wanted, _POLL_SECONDS)
             for message in messages:
                 if message.error() is not None:
                     raise unreachable(self._settings, KafkaException(message.error()))

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.schemas.context import Attributes, Context
-from tidegate.schemas.decoding.columns import PredictionTail, ShadowTail
 from tidegate.schemas.facts import NONE, Table, columns_to_table
 from tidegate.streams.joining.contexts import Interned, Interner
 from tidegate.streams.joining.layout import (
@@ -23,6 +22,10 @@ from tidegate.streams.joining.layout import (
 )
 
 Array = NDArray[Any]
+
+_STATUS = np.dtype(np.uint8)
+_WEIGHT = np.dtype(np.float32)
+_VALUE_ROWS = np.dtype([("value", "<f8")])
 
 
 @dataclass(slots=True)
@@ -76,32 +79,52 @@ def _pieces(block: bytes, row: np.dtype[np.void]) -> list[bytes]:
     return [block[start : start + row.itemsize] for start in range(0, len(block), row.itemsize)]
 
 
+_NO_NUMBERS = np.zeros(0, dtype=np.uint32)
+
+
 class Indexes:
-    """Numbers of an interner that a batch uses -> indexes in the batch's own list."""
+    """Numbers of an interner that a batch uses -> indexes in the batch's own list.
 
-    def __init__(self, columns: Iterable[Array]) -> None:
-        found = np.unique(np.concatenate(list(columns)))
-        self.numbers: Array = found[found != NONE]
-        self._indexes: Array = np.zeros(0, dtype=np.uint32)
+    By direct look-up: numbers are small, an interner gives out the smallest that is free.
+    """
 
-    def values(self, interner: Interner[Any]) -> list[Any]:
-        """The values behind the numbers, ascending by number."""
-        return [interner.items[number] for number in self.numbers.tolist()]
+    def __init__(self, interner: Interner[Any], columns: Iterable[Array]) -> None:
+        used = np.zeros(len(interner.items), dtype=np.bool_)
+        for column in columns:
+            if len(column):
+                used[column] = True
+        self.numbers: Array = np.flatnonzero(used)
+        self.values: list[Any] = [interner.items[number] for number in self.numbers.tolist()]
+        self._indexes: Array = np.empty(0, dtype=np.uint32)
 
-    def are(self, indexes: Sequence[float], dtype: Any = np.uint32) -> None:
+    def are(self, indexes: Sequence[int]) -> None:
         """Say which index each number has, ascending by number."""
-        self._indexes = np.array(indexes, dtype=dtype)
+        self._indexes = self.spread(indexes, np.dtype(np.uint32))
 
     def of(self, column: Array) -> Array:
-        """A column of numbers as a column of indexes; `NONE` stays."""
-        mapped = np.full(len(column), NONE, dtype=np.uint32)
-        known = column != NONE
-        mapped[known] = self._indexes[np.searchsorted(self.numbers, column[known])]
-        return mapped
+        """A column of numbers as a column of indexes."""
+        found: Array = self._indexes[column]
+        return found
 
-    def pick(self, column: Array, values: Sequence[float]) -> Array:
-        """For each number of a column its value in `values`, which ascend by number."""
-        return np.array(values)[np.searchsorted(self.numbers, column)]
+    def spread(self, values: Sequence[float], dtype: np.dtype[Any]) -> Array:
+        """By number what `values` has ascending by number; nothing is meant at other numbers."""
+        size = int(self.numbers[-1]) + 1 if len(self.numbers) else 0
+        found = np.empty(size, dtype=dtype)
+        found[self.numbers] = values
+        return found
+
+
+def _given(column: Array) -> Array:
+    """The numbers in a column that may hold `NONE`."""
+    return column[column != NONE]
+
+
+def _of_given(indexes: Indexes, column: Array) -> Array:
+    """As `Indexes.of`, of a column that may hold `NONE`, which stays."""
+    mapped = np.full(len(column), NONE, dtype=np.uint32)
+    known = column != NONE
+    mapped[known] = indexes.of(column[known])
+    return mapped
 
 
 @dataclass(slots=True)
@@ -127,111 +150,101 @@ class _Converter:
         self.doubles = {
             kind: (
                 rows.records(f"{source}_doubles", DOUBLES_ROWS),
-                rows.records(f"{source}_values", np.dtype([("value", "<f8")]))["value"],
+                rows.records(f"{source}_values", _VALUE_ROWS)["value"],
             )
             for kind, source in (
                 ("exposure_feature", "exposure"), ("closed_feature", "closed"),
                 ("measure", "measure"),
             )
+            if getattr(rows, f"{source}_doubles")
         }  # fmt: skip
         self._index_contexts(interned)
         self._index_attributes(interned)
         self._index_names(interned)
 
     def _index_contexts(self, interned: Interned) -> None:
+        whole = (self.exposures, self.closed, self.shadows, self.matched)
         self.tails = Indexes(
-            table["tail"]
-            for table in (self.exposures, self.closed, self.shadows, self.matched, self.irregular)
+            interned.tails, [*(rows["tail"] for rows in whole), _given(self.irregular["tail"])]
         )
-        self.shadow_tails = Indexes([self.shadows["shadow_tail"]])
-        self.tail_values: list[PredictionTail] = self.tails.values(interned.tails)
-        self.shadow_values: list[ShadowTail] = self.shadow_tails.values(interned.shadow_tails)
+        self.shadow_tails = Indexes(interned.shadow_tails, [self.shadows["shadow_tail"]])
         places: dict[Context, int] = {}
-        for indexes, values in (
-            (self.tails, self.tail_values), (self.shadow_tails, self.shadow_values),
-        ):  # fmt: skip
-            indexes.are([places.setdefault(item.context, len(places)) for item in values])
+        for indexes in (self.tails, self.shadow_tails):
+            indexes.are([places.setdefault(item.context, len(places)) for item in indexes.values])
         self.contexts = list(places)
 
     def _index_attributes(self, interned: Interned) -> None:
-        self.attributes = Indexes([
-            self.exposures["attributes"], self.closed["attributes"], np.zeros(1, np.uint32),
-        ])  # fmt: skip
-        self.attribute_sets: list[Attributes] = self.attributes.values(interned.attributes)
-        self.attributes.are(range(len(self.attribute_sets)))
+        empty_set = np.zeros(1, dtype=np.uint32)
+        columns = [self.exposures["attributes"], self.closed["attributes"], empty_set]
+        self.attributes = Indexes(interned.attributes, columns)
+        self.attributes.are(range(len(self.attributes.values)))
 
     def _index_names(self, interned: Interned) -> None:
-        self.name_numbers = Indexes([
-            self.matched["metric"], self.matched["source"], self.summaries["metric"],
-            self.irregular["metric"],
+        self.name_numbers = Indexes(interned.names, [
+            self.matched["metric"], _given(self.matched["source"]), self.summaries["metric"],
+            _given(self.irregular["metric"]),
         ])  # fmt: skip
-        self.layouts = Indexes(refs["layout"] for refs, _ in self.doubles.values())
-        places: dict[str, int] = {}
-        self.name_numbers.are(
-            [
-                places.setdefault(name, len(places))
-                for name in self.name_numbers.values(interned.names)
-            ]
-        )
+        places = {name: place for place, name in enumerate(self.name_numbers.values)}
+        self.name_numbers.are(range(len(places)))
+        layouts = Indexes(interned.layouts, [refs["layout"] for refs, _ in self.doubles.values()])
         self.layout_names = {
             number: [places.setdefault(name, len(places)) for name in layout]
-            for number, layout in zip(
-                self.layouts.numbers.tolist(), self.layouts.values(interned.layouts), strict=True
-            )
+            for number, layout in zip(layouts.numbers.tolist(), layouts.values, strict=True)
         }
         self.names = list(places)
 
     def tables(self) -> dict[str, Table]:
         """Columns of every kind that has facts."""
-        columns = {
-            "exposure": self._requests(self.exposures),
-            "closed": self._requests(self.closed),
-            "shadow": self._shadow_columns(),
-            "matched": {
+        made: dict[str, dict[str, Array]] = {}
+        if len(self.exposures):
+            made["exposure"] = self._requests(self.exposures)
+        if len(self.closed):
+            made["closed"] = self._requests(self.closed)
+        if len(self.shadows):
+            made["shadow"] = self._shadow_columns()
+        if len(self.matched):
+            made["matched"] = {
                 **_columns(self.matched, "request", "value", "occurred_at"),
                 "context": self.tails.of(self.matched["tail"]),
                 "metric": self.name_numbers.of(self.matched["metric"]),
-                "source": self.name_numbers.of(self.matched["source"]),
-            },
-            "closed_metric": {
+                "source": _of_given(self.name_numbers, self.matched["source"]),
+            }
+        if len(self.summaries):
+            made["closed_metric"] = {
                 **_columns(self.summaries, "row", "count", "first", "last", "sum", "min", "max"),
                 "metric": self.name_numbers.of(self.summaries["metric"]),
-            },
-            "irregular": {
+            }
+        if len(self.irregular):
+            made["irregular"] = {
                 **_columns(self.irregular, "class", "stream", "request", "value"),
-                "context": self.tails.of(self.irregular["tail"]),
-                "metric": self.name_numbers.of(self.irregular["metric"]),
-            },
-            "exposure_feature": self._double_columns("exposure_feature", "feature"),
-            "closed_feature": self._double_columns("closed_feature", "feature"),
-            "measure": self._double_columns("measure", "name"),
-        }
-        return {
-            kind: columns_to_table(kind, found)
-            for kind, found in columns.items()
-            if len(next(iter(found.values())))
-        }
+                "context": _of_given(self.tails, self.irregular["tail"]),
+                "metric": _of_given(self.name_numbers, self.irregular["metric"]),
+            }
+        for kind in self.doubles:
+            made[kind] = self._double_columns(kind, "name" if kind == "measure" else "feature")
+        return {kind: columns_to_table(kind, columns) for kind, columns in made.items()}
 
     def _requests(self, rows: Array) -> dict[str, Array]:
+        tails, shared = rows["tail"], self.tails
         return {
             **_columns(rows, "request", "unit", "served_at", "propensity", "score", "latency"),
-            "context": self.tails.of(rows["tail"]),
+            "context": shared.of(tails),
             "attributes": self.attributes.of(rows["attributes"]),
-            "status": self.tails.pick(rows["tail"], [tail.status for tail in self.tail_values]),
-            "weight": self.tails.pick(rows["tail"], [tail.weight for tail in self.tail_values]),
+            "status": shared.spread([tail.status for tail in shared.values], _STATUS)[tails],
+            "weight": shared.spread([tail.weight for tail in shared.values], _WEIGHT)[tails],
         }
 
     def _shadow_columns(self) -> dict[str, Array]:
-        rows = self.shadows
+        rows, tails, shadow_tails = self.shadows, self.tails, self.shadow_tails
         names = ("request", "score", "shadow_score", "agree", "latency", "shadow_latency")
-        statuses = [tail.status for tail in self.tail_values]
-        shadow_statuses = [tail.status for tail in self.shadow_values]
+        statuses = tails.spread([tail.status for tail in tails.values], _STATUS)
+        shadow_statuses = [tail.status for tail in shadow_tails.values]
         return {
             **_columns(rows, *names),
-            "context": self.tails.of(rows["tail"]),
-            "shadow_context": self.shadow_tails.of(rows["shadow_tail"]),
-            "status": self.tails.pick(rows["tail"], statuses),
-            "shadow_status": self.shadow_tails.pick(rows["shadow_tail"], shadow_statuses),
+            "context": tails.of(rows["tail"]),
+            "shadow_context": shadow_tails.of(rows["shadow_tail"]),
+            "status": statuses[rows["tail"]],
+            "shadow_status": shadow_tails.spread(shadow_statuses, _STATUS)[rows["shadow_tail"]],
         }
 
     def _double_columns(self, kind: str, name: str) -> dict[str, Array]:
@@ -246,8 +259,8 @@ class _Converter:
 
 def shared_and_tables(rows: Rows, interned: Interned) -> Shared:
     """Contexts, attribute sets, names and tables of the rows of one batch."""
-    converter = _Converter(rows, interned)
-    return Shared(converter.contexts, converter.attribute_sets, converter.names, converter.tables())
+    made = _Converter(rows, interned)
+    return Shared(made.contexts, made.attributes.values, made.names, made.tables())
 
 
 def _columns(rows: Array, *names: str) -> dict[str, Array]:

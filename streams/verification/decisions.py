@@ -79,7 +79,7 @@ class DecisionAudit:
             return
         tally = self.tallies[topic]
         tally.recorded += 1
-        name = _name_of(event)
+        name = _name_of(event, value)
         copy = self._recorded.get((topic, name))
         if copy is not None:
             tally.copies += 1
@@ -100,7 +100,7 @@ class DecisionAudit:
         event = None if value is None or topic not in _KINDS else self._event(topic, value)
         if event is None or value is None:
             return
-        tally, name = self.tallies[topic], _name_of(event)
+        tally, name = self.tallies[topic], _name_of(event, value)
         tally.derived += 1
         copy = self._recorded.get((topic, name))
         if copy is None:
@@ -151,9 +151,10 @@ def first_covering(difference: Difference, decisions: Sequence[Covered]) -> Cove
     return next((it for it in decisions if it.covers.get(source, 0) > difference.sequence), None)
 
 
-def _name_of(event: Written) -> str:
+def _name_of(event: Written, value: bytes) -> str:
+    """What makes two records the same one: their id; for commands, which may share one, all."""
     if isinstance(event, Command):
-        return event.command_id
+        return f"{event.command_id} {digest(value).hex()}"
     if isinstance(event, Control):
         return event.control_id
     return event.decision_id

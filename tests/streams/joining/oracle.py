@@ -12,7 +12,6 @@ from typing import Any
 from tests.streams.logs import Log, log_times_ms
 from tidegate.schemas.codec import decode
 from tidegate.schemas.errors import EventError
-from tidegate.schemas.events import Event
 from tidegate.streams.joining.settings import JoinerSettings
 
 NAMES = ("prediction", "shadow-prediction", "outcome")
@@ -25,7 +24,7 @@ def sound_events(logs: Sequence[Log], settings: JoinerSettings) -> list[list[tup
         for time_ms, record in zip(log_times_ms(log), log, strict=True):
             if isinstance(record, bytes):
                 try:
-                    event: Event = decode(NAMES[rank], record)
+                    event: Any = decode(NAMES[rank], record)
                 except EventError:
                     continue
                 claimed = event.occurred_at if rank == 2 else event.served_at

@@ -150,7 +150,11 @@ class Joined:
     @property
     def batches(self) -> list[ObservationBatch]:
         """The observations, decoded."""
-        return [decode_observation(it.value) for it in self.outputs if it.topic == "observations"]
+        return [decode_observation(value) for value in self.values("observations")]
+
+    def values(self, topic: str) -> list[bytes]:
+        """Values written to a topic."""
+        return [it.value for it in self.outputs if it.topic == topic and it.value is not None]
 
 
 def start(
