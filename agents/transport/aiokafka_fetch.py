@@ -24,7 +24,9 @@ class AiokafkaConsumer(BatchConsumer):
         super().__init__(*arguments, **options)
         self._again: set[TP] = set()
 
-    async def _fetch(self, active: set[TP]) -> tuple[list[tuple[TP, Batch]], Mapping[TP, Any]]:
+    async def _fetch(
+        self, active: set[TP], generation: int
+    ) -> tuple[list[tuple[TP, Batch]], Mapping[TP, Any]]:
         if self._again:
             await self._read_again()
         others = {tp for tp in active if not self._is_batched(tp)}

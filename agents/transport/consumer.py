@@ -56,10 +56,13 @@ class BatchConsumer(PositionedConsumer):
         self._until_sample = 0
 
     @abstractmethod
-    async def _fetch(self, active: set[TP]) -> tuple[list[tuple[TP, Batch]], Mapping[TP, Any]]:
+    async def _fetch(
+        self, active: set[TP], generation: int
+    ) -> tuple[list[tuple[TP, Batch]], Mapping[TP, Any]]:
         """Fetch some of what `active` and the flow allow: batches, and records of other topics.
 
-        Waits a little when there is nothing.
+        Waits a little when there is nothing. What it returns when `generation` has passed is
+        dropped.
         """
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
@@ -75,7 +78,7 @@ class BatchConsumer(PositionedConsumer):
             if not active or self.should_stop:
                 await asyncio.sleep(_IDLE_SECONDS)
                 return
-            batches, records = await self._fetch(active)
+            batches, records = await self._fetch(active, generation)
             for tp, batch in batches:
                 if not self._still(generation):
                     self._discard(tp)

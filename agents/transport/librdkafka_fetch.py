@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,12 +16,13 @@ from faust.types import TP
 from tidegate.agents.transport.clients import fetcher_settings
 from tidegate.agents.transport.consumer import BatchConsumer
 from tidegate.agents.transport.fetched import Batch, from_librdkafka
+from tidegate.agents.transport.gathering import Gathering
 
 _log = logging.getLogger("tidegate.kafka")
 
 # A multiple of this does not pay: fewer records stay in the processor's cache.
 _CONSUME_RECORDS = 500
-_NOTHING_SECONDS = 0.001
+_GATHER_SECONDS = 0.004
 # librdkafka goes on trying by itself.
 _PASSING = frozenset(
     {
@@ -44,6 +46,9 @@ class HybridConsumer(BatchConsumer):
         super().__init__(*arguments, **options)
         self._client: Any = None
         self._paused: set[TP] = set()
+        self._grown: set[TP] = set()
+        self._gathering = Gathering()
+        self._emptied = False
 
     async def on_stop(self) -> None:
         """Close the second client too."""
@@ -54,6 +59,7 @@ class HybridConsumer(BatchConsumer):
 
     async def _read_from(self, offsets: Mapping[TP, int]) -> None:
         await self._thread.read_from(offsets, fetching=False)
+        self._gathering.clear()
         if self._client is None:
             self._client = confluent_kafka.Consumer(
                 {**fetcher_settings(self.batching.kafka, self.app.conf.id), "error_cb": _note},
@@ -66,35 +72,48 @@ class HybridConsumer(BatchConsumer):
             self._paused.clear()
         self._client.assign([_partition(tp, offset) for tp, offset in offsets.items()])
 
-    async def _fetch(self, active: set[TP]) -> tuple[list[tuple[TP, Batch]], Mapping[TP, Any]]:
+    async def _fetch(
+        self, active: set[TP], generation: int
+    ) -> tuple[list[tuple[TP, Batch]], Mapping[TP, Any]]:
         others = {tp for tp in active if not self._is_batched(tp)}
         records = await self._getmany(others, 0.0) if others else {}
-        if self._client is None or self._seek_due:
+        if self._emptied:
+            await asyncio.sleep(_GATHER_SECONDS)
+        # From here on nothing waits: what is consumed is delivered, or read again after a seek.
+        if self._client is None or not self._still(generation):
             return [], records
-        # From here on nothing waits: what is consumed is delivered or read again after a seek.
-        self._steer(active)
-        messages = self._client.consume(_CONSUME_RECORDS, 0) if self._wanted(active) else []
-        if not messages:
-            await asyncio.sleep(_NOTHING_SECONDS)
-            return [], records
-        grouped = _group(messages)
-        return [(tp, from_librdkafka(of_one)) for tp, of_one in grouped.items()], records
+        self._steer()
+        wanted = self._some_wanted()
+        messages = self._client.consume(_CONSUME_RECORDS, 0) if wanted else []
+        self._emptied = len(messages) < _CONSUME_RECORDS
+        groups = _group(messages)
+        self._grown.update(groups)
+        now_seconds = time.monotonic()
+        self._gathering.add(groups, now_seconds)
+        due = self._gathering.take(now_seconds, everything=not self._emptied)
+        return [(tp, from_librdkafka(of_one)) for tp, of_one in due.items()], records
 
-    def _steer(self, active: set[TP]) -> None:
+    def _some_wanted(self) -> bool:
+        """Whether the host takes anything now; what it holds of single partitions is steered."""
+        flow = self.batching.flow
+        return any(
+            flow.want(tp.topic, tp.partition, deliveries.in_flight)
+            for tp, deliveries in self._deliveries.items()
+        )
+
+    def _steer(self) -> None:
         """Pause what has enough, resume what runs low."""
         flow = self.batching.flow
-        pause: list[TP] = []
-        resume: list[TP] = []
-        for tp in active:
-            deliveries = self._deliveries.get(tp)
-            if deliveries is None:
-                continue
-            held = flow.buffered(tp.topic, tp.partition) + deliveries.in_flight
-            if tp in self._paused:
-                if held <= flow.low_water:
-                    resume.append(tp)
-            elif held >= flow.high_water:
-                pause.append(tp)
+        held = {
+            tp: flow.buffered(tp.topic, tp.partition)
+            + self._deliveries[tp].in_flight
+            + self._gathering.count(tp)
+            for tp in self._grown | self._paused
+            if tp in self._deliveries
+        }
+        self._grown.clear()
+        pause = [tp for tp in held if tp not in self._paused and held[tp] >= flow.high_water]
+        resume = [tp for tp in held if tp in self._paused and held[tp] <= flow.low_water]
         if pause:
             self._client.pause([_partition(tp) for tp in pause])
             self._paused.update(pause)
@@ -102,12 +121,6 @@ class HybridConsumer(BatchConsumer):
         if resume:
             self._client.resume([_partition(tp) for tp in resume])
             self._paused.difference_update(resume)
-
-    def _end_offset(self, tp: TP) -> int | None:
-        if self._client is None:
-            return None
-        _, end = self._client.get_watermark_offsets(_partition(tp), cached=True)
-        return end if end >= 0 else None
 
 
 def _partition(tp: TP, offset: int = confluent_kafka.OFFSET_INVALID) -> Any:

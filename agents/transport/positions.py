@@ -142,14 +142,3 @@ class PositionedConsumer(Consumer):
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Nothing: Faust looks at aiokafka's fetches, which may not be where records come from."""
-
-    # -- how far the logs reach
-
-    def end_offsets(self) -> dict[TP, int]:
-        """Offset after the last record of each batched topic-partition, as far as known."""
-        ends = {tp: self._end_offset(tp) for tp in self.assignment() if tp in self._deliveries}
-        return {tp: end for tp, end in ends.items() if end is not None}
-
-    def _end_offset(self, tp: TP) -> int | None:
-        end: int | None = self.highwater(tp)
-        return end

@@ -159,7 +159,7 @@ def test_values_reach_the_agent_as_the_transport_made_them(app: WorkerApp) -> No
     [
         (r"\bfaust\.App\b|\bWorkerApp\(", "app.py"),
         (r"\.Table\(|\.GlobalTable\(|exactly_once", None),
-        (r"\bimport uvloop\b|\bpickle\b", None),
+        (r"\bimport uvloop\b", None),
     ],
 )
 def test_where_faust_is_used(pattern: str, home: str | None) -> None:

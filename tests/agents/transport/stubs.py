@@ -35,10 +35,6 @@ class StubThread:
         """What the group assigned."""
         return self.assigned
 
-    def highwater(self, tp: TP) -> int:
-        """End of a log."""
-        return 100
-
     async def getmany(self, active: set[TP], timeout: float) -> Mapping[TP, list[Record]]:
         """The next fetch."""
         self.asked.append((set(active), timeout))

@@ -15,7 +15,7 @@ from tests.agents.transport.recording import RecordingFlow
 from tests.agents.transport.stubs import HERE, THERE, StubThread, offsets, stub_consumer, take
 from tests.agents.transport.test_fetched import LibrdkafkaMessage, Record
 from tests.agents.transport.workers import Stopped
-from tidegate.agents.transport import BatchConsumer
+from tidegate.agents.transport import BatchConsumer, gathering
 
 
 class Message(LibrdkafkaMessage):
@@ -66,10 +66,6 @@ class StubClient:
         """The next messages."""
         return self.queued.pop(0) if self.queued else []
 
-    def get_watermark_offsets(self, partition: Any, cached: bool) -> tuple[int, int]:
-        """What the last fetch told; -1001 when there was none."""
-        return (0, 42) if partition.topic == "x.a" else (-1001, -1001)
-
     def close(self) -> None:
         """Note the end."""
         self.closed = True
@@ -81,8 +77,9 @@ class StubClient:
 
 @pytest.fixture(autouse=True)
 def stub_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No librdkafka in these tests."""
+    """No librdkafka in these tests, and nothing is held back for the next tick."""
     monkeypatch.setattr(confluent_kafka, "Consumer", StubClient)
+    monkeypatch.setattr(gathering, "HOLD_SECONDS", 0.0)
 
 
 def messages(tp: TP, first: int, count: int) -> list[Message]:
@@ -134,14 +131,17 @@ def test_a_partition_is_paused_when_full_and_resumed_when_nearly_empty(tmp_path:
     async def test() -> None:
         flow = RecordingFlow()
         consumer, _, client = await started(flow, tmp_path)
-        for held, verbs in (
-            (flow.high_water - 1, []),
-            (flow.high_water, ["pause"]),
-            (flow.low_water + 1, ["pause"]),
-            (flow.low_water, ["pause", "resume"]),
+        for offset, held, verbs in (
+            (0, flow.high_water - 2, []),
+            (1, flow.high_water - 1, ["pause"]),
+            (2, flow.low_water + 1, ["pause"]),
+            (2, flow.low_water, ["pause", "resume"]),
         ):
             flow.held[HERE] = held
-            await take(consumer)
+            client.queued.append(messages(HERE, offset, 1))
+            for _, message in await take(consumer):
+                await take(consumer)
+                consumer.ack(message)
             assert client.verbs()[1:] == verbs
         assert consumer.counters.pauses == 1
 
@@ -173,7 +173,8 @@ def test_a_paused_partition_is_resumed_before_it_is_assigned_again(tmp_path: Pat
         flow = RecordingFlow()
         consumer, _, client = await started(flow, tmp_path)
         flow.held[HERE] = flow.high_water
-        await take(consumer)
+        client.queued.append(messages(HERE, 0, 1))
+        await take(consumer, 2)
         await consumer.perform_seek()
         assert client.verbs() == ["assign", "pause", "resume", "assign"]
         flow.held[HERE] = 0
@@ -211,6 +212,26 @@ def test_records_of_an_earlier_assignment_are_not_delivered(tmp_path: Path) -> N
     asyncio.run(test())
 
 
+def test_records_held_for_their_tick_count_as_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a partition would be fetched beyond its cap while it waits; after a seek none are."""
+    monkeypatch.setattr(gathering, "HOLD_SECONDS", 60.0)
+
+    async def test() -> None:
+        flow = RecordingFlow()
+        flow.high_water = 3
+        consumer, _, client = await started(flow, tmp_path)
+        client.queued.append(messages(HERE, 0, 3))
+        assert await take(consumer, 2) == []
+        assert client.verbs()[-1] == "pause"
+        await consumer.perform_seek()
+        client.queued.append([*messages(HERE, 0, 2), Message(HERE, Record(2, None))])
+        assert offsets(await take(consumer)) == [0, 1, 2]
+
+    asyncio.run(test())
+
+
 def test_passing_faults_are_left_to_librdkafka(tmp_path: Path) -> None:
     """It goes on trying by itself while a broker is away."""
 
@@ -232,15 +253,5 @@ def test_lost_records_stop_the_worker(tmp_path: Path) -> None:
         client.queued.append([Message(HERE, Record(0, None), lost)])
         with pytest.raises(Stopped, match="fetching failed"):
             await take(consumer)
-
-    asyncio.run(test())
-
-
-def test_the_ends_of_the_logs_come_from_the_client_that_fetches(tmp_path: Path) -> None:
-    """aiokafka's are as old as its last fetch, which is never."""
-
-    async def test() -> None:
-        consumer, _, _ = await started(RecordingFlow(), tmp_path)
-        assert consumer.end_offsets() == {HERE: 42}
 
     asyncio.run(test())

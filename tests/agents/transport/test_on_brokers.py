@@ -52,8 +52,6 @@ def test_every_record_is_delivered_once_in_order(settings: Settings, fetcher: st
             consumer = app.consumer._thread._consumer
             assert consumer._fetcher._fetch_max_wait_ms == 50  # H8
             assert consumer._fetcher._prefetch_backoff == 0
-            ends = app.consumer.end_offsets()
-            assert [ends[topics[0], partition] for partition in range(4)] == [2_000] * 4
 
     asyncio.run(test())
     for topic, count in zip(topics, (2_000, 300, 700), strict=True):
@@ -210,10 +208,11 @@ def test_a_paused_partition_flows_again_after_a_rebalance(settings: Settings) ->
             produce(settings, topic, 100)
             await until(lambda: flow.count() == 400)
             flow.held[topic, 2] = flow.high_water
+            produce(settings, topic, 50)
             await until(lambda: app.consumer.counters.pauses == 1)
             await app.consumer.perform_seek()
             flow.held[topic, 2] = 0
-            produce(settings, topic, 100)
+            produce(settings, topic, 50)
             await until(lambda: flow.count() == 800)
 
     asyncio.run(test())

@@ -151,14 +151,3 @@ def test_fausts_stall_check_is_off(tmp_path: Path) -> None:
         consumer.verify_event_path(0.0, HERE)
 
     asyncio.run(test())
-
-
-def test_the_ends_of_the_logs_are_known(tmp_path: Path) -> None:
-    """The host measures its lag against them."""
-
-    async def test() -> None:
-        _, consumer, _ = stub_consumer(RecordingFlow(), tmp_path)
-        await consumer.perform_seek()
-        assert consumer.end_offsets() == {HERE: 100, THERE: 100}
-
-    asyncio.run(test())
