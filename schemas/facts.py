@@ -10,13 +10,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tidegate.schemas import codec, limits
+from tidegate.schemas import catalogue, codec, limits
+from tidegate.schemas.avro_writing import block, long_bytes, sized
 from tidegate.schemas.context import Attributes, Context
 from tidegate.schemas.errors import EventError
 
@@ -62,6 +64,7 @@ _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
         ("metric", "u4"), ("value", "f8"),
     ),
 }
+_TEXTS_KEPT: Final = 8_192
 _FORMATS = {"u1": "B", "u4": "I", "u8": "Q", "i8": "q", "f4": "f", "f8": "d"}
 
 COLUMNS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType(_COLUMNS)
@@ -77,6 +80,10 @@ ROW_STRUCTS: Final[Mapping[str, struct.Struct]] = MappingProxyType({
 })
 """The same row for `struct`: joined packed rows are what `rows_to_table` takes."""
 
+_DTYPES: Final[Mapping[str, Mapping[str, np.dtype[Any]]]] = {
+    kind: {name: np.dtype(f"<{width}") for name, width in columns}
+    for kind, columns in _COLUMNS.items()
+}
 _FINITE: Final[Mapping[str, tuple[str, ...]]] = {
     "exposure": ("propensity", "weight"),
     "shadow": (),
@@ -127,11 +134,10 @@ def rows_to_table(kind: str, rows: bytes | bytearray) -> Table:
 
 def columns_to_table(kind: str, columns: Mapping[str, ArrayLike]) -> Table:
     """Columns converted to the widths of the kind; `columns` must name exactly its columns."""
-    if set(columns) != {name for name, _ in COLUMNS[kind]}:
+    if columns.keys() != _DTYPES[kind].keys():
         raise ValueError(f"columns of {kind!r} are {[name for name, _ in COLUMNS[kind]]}")
     return {
-        name: np.ascontiguousarray(columns[name], dtype=f"<{width}")
-        for name, width in COLUMNS[kind]
+        name: np.asarray(columns[name], dtype=dtype) for name, dtype in _DTYPES[kind].items()
     }
 
 
@@ -141,30 +147,49 @@ def empty_table(kind: str) -> Table:
 
 
 def encode_observation(batch: ObservationBatch) -> bytes:
-    """The batch as a single-object encoded `Observation`; equal batches give equal bytes."""
-    return codec.encode_record("observation", {
-        "source_partition": batch.source_partition,
-        "partition": batch.partition,
-        "sequence": batch.sequence,
-        "engine": batch.engine,
-        "log_time": batch.log_time_ms,
-        "covers": list(batch.covers),
-        "contexts": [context._asdict() for context in batch.contexts],
-        "attributes": [dict(pairs) for pairs in batch.attributes],
-        "names": list(batch.names),
-        "tables": [
-            {
-                "kind": kind,
-                "count": batch.count(kind),
-                "columns": [
-                    {"name": name, "data": batch.tables[kind][name].tobytes()}
-                    for name, _ in COLUMNS[kind]
-                ],
-            }
-            for kind in COLUMNS
-            if batch.count(kind)
-        ],
-    })
+    """The batch as a single-object encoded `Observation`; equal batches give equal bytes.
+
+    Raises:
+        EventError: it is larger than an observation may be.
+    """
+    numbers = (batch.source_partition, batch.partition, batch.sequence)
+    data = b"".join((
+        catalogue.latest("observation").head,
+        *map(long_bytes, numbers),
+        _text(batch.engine),
+        long_bytes(batch.log_time_ms),
+        block([long_bytes(offset) for offset in batch.covers]),
+        block([_context(context) for context in batch.contexts]),
+        block([_attribute_set(pairs) for pairs in batch.attributes]),
+        block([_text(name) for name in batch.names]),
+        block([_table(batch, kind) for kind in COLUMNS if batch.count(kind)]),
+    ))  # fmt: skip
+    if len(data) > limits.OBSERVATION_BYTES_MAX:
+        raise EventError("length", f"an observation of {len(data)} bytes")
+    return data
+
+
+def _table(batch: ObservationBatch, kind: str) -> bytes:
+    count, table = batch.count(kind), batch.tables[kind]
+    columns = [_text(name) + sized(table[name].tobytes()) for name, _ in COLUMNS[kind]]
+    return _text(kind) + long_bytes(count) + block(columns)
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _text(text: str) -> bytes:
+    return sized(text.encode())
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _context(context: Context) -> bytes:
+    return b"".join(
+        _text(item) if isinstance(item, str) else long_bytes(item) for item in context
+    )
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _attribute_set(pairs: Attributes) -> bytes:
+    return block([_text(name) + _text(text) for name, text in pairs])
 
 
 def decode_observation(value: bytes) -> ObservationBatch:
@@ -202,7 +227,7 @@ def _read_tables(found: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
             raise EventError("value", f"{kind}: columns are not {[name for name, _ in expected]}")
         table: dict[str, NDArray[Any]] = {}
         for column, (name, width) in zip(item["columns"], expected, strict=True):
-            dtype = np.dtype(f"<{width}")
+            dtype = _DTYPES[kind][name]
             if len(column["data"]) != count * dtype.itemsize:
                 raise EventError("length", f"{kind}.{name}: not {count} items of {width}")
             table[name] = np.frombuffer(column["data"], dtype=dtype)

@@ -65,6 +65,19 @@ def test_facts_come_back() -> None:
     assert replace(found, tables={}) == replace(batch(), tables={})
 
 
+def test_bytes_are_those_of_the_library() -> None:
+    """What is written by hand for speed is what fastavro writes of the same values."""
+    wide = batch(
+        names=("x" * 64, "größe"), sequence=2**40, covers=(2**62, 63, 64),
+        contexts=(CONTEXT, CONTEXT._replace(routing_version=2**53 - 1, variant="ä")),
+        attributes=((), (("channel", "web"), ("region", "us"))),
+    )  # fmt: skip
+    for each in (wide, batch(), ObservationBatch(0, 0, 0, "engine-1", 5, (1, 2, 3))):
+        value = encode_observation(each)
+        values = codec.decode_record("observation", value)
+        assert value == codec.encode_record("observation", values)
+
+
 def test_a_batch_without_facts_says_how_far_it_came() -> None:
     """An empty batch is sound: it carries log time and offsets, and every kind has 0 rows."""
     empty = ObservationBatch(0, 0, 0, "engine-1", 5, (1, 2, 3))
