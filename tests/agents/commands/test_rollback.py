@@ -142,9 +142,11 @@ def test_a_repeated_rollback_finds_who_obeyed_long_ago(
 
 
 def test_a_serving_client_obeys_and_confirms_without_decider_or_joiner(
-    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+    settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The real client reads the order from `control`; asked again, it still counts as done."""
+    recorder = Recorder(settings)
+    recorder.put("routing", table())
     with Client(settings=recorder.settings) as client:
         while client.assign(NAME, "user-1").routing_version == 0:
             time.sleep(0.02)
