@@ -20,6 +20,7 @@ MetricName = Literal[
     "tidegate_checkpoints_total",
     "tidegate_clock_offset_seconds",
     "tidegate_counted_total",
+    "tidegate_dead_letters_total",
     "tidegate_engine_info",
     "tidegate_healthy",
     "tidegate_lag_records",
@@ -63,6 +64,9 @@ MEANINGS: Mapping[MetricName, Meaning] = {
     "tidegate_counted_total": Meaning(
         "What the fold counted since the log began, by partition and class.",
         ("partition", "stream", "class"),
+    ),
+    "tidegate_dead_letters_total": Meaning(
+        "Records that could not be counted, by reason, since the process began.", ("reason",)
     ),
     "tidegate_engine_info": Meaning("Engine of this worker.", ("role", "engine")),
     "tidegate_healthy": Meaning("1 when /healthz is green."),

@@ -71,6 +71,8 @@ class Gauges:
         for partition, (sent, acknowledged) in self._publisher.counts().items():
             yield Sample("tidegate_outputs_total", sent, (str(partition),))
             yield Sample("tidegate_outputs_acknowledged_total", acknowledged, (str(partition),))
+        for reason, count in sorted(self._publisher.dead_letters.items()):
+            yield Sample("tidegate_dead_letters_total", count, (reason,))
         checkpoints, host = self._checkpoints.statistics, self._host.statistics
         yield Sample("tidegate_checkpoints_total", checkpoints.written)
         yield Sample("tidegate_checkpoint_written_bytes_total", checkpoints.bytes_written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ from tidegate.agents.cloudevents import CLOUDEVENT_TOPICS, cloudevent_headers
 from tidegate.agents.failstop import FailStop, fail_stop
 from tidegate.agents.kafka import new_producer
 from tidegate.agents.settings import Settings
+from tidegate.schemas.codec import decode_as
+from tidegate.schemas.events import DeadLetter
 from tidegate.streams.output import Output
 
 _log = logging.getLogger(__name__)
@@ -79,12 +82,15 @@ class Publisher:
         self._open: dict[int, Tally] = {}
         self._closed: dict[int, list[Tally]] = {}
         self._finished: dict[int, int] = {}
+        self.dead_letters: Counter[str] = Counter()
 
     def emit(self, source_partition: int, output: Output) -> None:
         """Hand one output of the fold of `source_partition` to the producer."""
         tally = self._open.get(source_partition)
         if tally is None:
             tally = self._open[source_partition] = Tally(self._fail)
+        if output.topic == "dead-letters":
+            self.dead_letters[_reason(output)] += 1
         arguments: dict[str, Any] = {}
         if output.topic in CLOUDEVENT_TOPICS and output.value is not None:
             arguments["headers"] = cloudevent_headers(
@@ -147,6 +153,10 @@ class Publisher:
     def flush(self, timeout_seconds: float) -> int:
         """Wait for acknowledgements; how many outputs are still without one."""
         return self._producer.flush(timeout_seconds)
+
+
+def _reason(output: Output) -> str:
+    return decode_as(DeadLetter, output.value).reason
 
 
 def publishing_producer(settings: Settings, overrides: Mapping[str, Any] | None = None) -> Producer:

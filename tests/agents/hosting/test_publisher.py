@@ -8,6 +8,8 @@ from confluent_kafka import KafkaError
 from tests.agents.hosting.fakes import FakeProducer, Stopped, raise_stop
 from tidegate.agents.hosting.publisher import CROWDED_OUTPUTS, Publisher
 from tidegate.agents.settings import Settings
+from tidegate.schemas.codec import encode
+from tidegate.schemas.events import DeadLetter
 from tidegate.streams.output import Output
 
 OBSERVATION = Output("observations", 3, b"k", b"v")
@@ -125,3 +127,13 @@ def test_many_unacknowledged_outputs_are_a_crowd() -> None:
     assert not chosen.crowded
     chosen.emit(0, OBSERVATION)
     assert chosen.crowded
+
+
+def test_dead_letters_are_counted_by_reason() -> None:
+    """What cannot be counted can at least be watched."""
+    producer = FakeProducer()
+    chosen = publisher(producer)
+    for reason in ("clock", "schema", "clock"):
+        letter = DeadLetter(reason, "far ahead", "outcomes", 0, 7, 1_000, b"x", "e1")
+        chosen.emit(0, Output("dead-letters", 0, b"outcomes-0", encode(letter)))
+    assert chosen.dead_letters == {"clock": 2, "schema": 1}
