@@ -189,7 +189,8 @@ class Journal:
             "commands",
             state.name.encode(),
             Command(
-                command_id=f"status/{state.name}/{log_time_ms}",
+                # A decision publishes a view too, perhaps at the log time of the one before it.
+                command_id=f"status/{state.decision_id}/{log_time_ms}",
                 experiment=state.name,
                 generation=state.generation,
                 kind="STATUS",
