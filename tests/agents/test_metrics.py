@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+from tests.agents.counting import ROOT
 from tidegate.agents import metrics
 from tidegate.agents.metrics import MetricName, Metrics, Sample, fold_samples
 
@@ -58,3 +59,11 @@ def test_promtool_finds_nothing() -> None:
         ["promtool", "check", "metrics"], input=text, capture_output=True, check=False
     )
     assert (found.returncode, found.stdout, found.stderr) == (0, b"", b"")
+
+
+def test_the_documented_metrics_are_these() -> None:
+    """The table in docs/workers.md is what can be scraped."""
+    text = (ROOT / "docs" / "workers.md").read_text()
+    for name, meaning in metrics.MEANINGS.items():
+        labels = ", ".join(f"`{label}`" for label in meaning.labels)
+        assert f"| `{name}` | {labels} | {meaning.help} |\n" in text

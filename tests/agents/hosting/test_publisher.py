@@ -134,6 +134,15 @@ def test_dead_letters_are_counted_by_reason() -> None:
     producer = FakeProducer()
     chosen = publisher(producer)
     for reason in ("clock", "schema", "clock"):
-        letter = DeadLetter(reason, "far ahead", "outcomes", 0, 7, 1_000, b"x", "e1")
+        letter = DeadLetter(
+            reason=reason,
+            detail="far ahead",
+            topic="outcomes",
+            partition=0,
+            offset=7,
+            log_time=1_000,
+            value=b"x",
+            engine="e1",
+        )
         chosen.emit(0, Output("dead-letters", 0, b"outcomes-0", encode(letter)))
     assert chosen.dead_letters == {"clock": 2, "schema": 1}
