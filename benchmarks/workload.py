@@ -21,8 +21,8 @@ OUTCOME_DELAY_MS_MAX = 5_000
 SHADOW_DELAY_MS_MAX = 1_000
 
 _TABLE_MS = 5_000
-_EXPERIMENTS = tuple(f"checkout-ranker-{number}" for number in range(8))
-_VARIANTS = ("champion", "challenger")
+EXPERIMENTS = tuple(f"checkout-ranker-{number}" for number in range(8))
+VARIANTS = ("champion", "challenger")
 _METRICS = ("conversion", "revenue", "dwell")
 _REGIONS = ("us", "eu", "ap")
 _CHANNELS = ("web", "ios", "android", "mail")
@@ -103,8 +103,8 @@ class Workload:
                 yield Produced(late_ms, "outcomes", key, value)
 
     def _prediction(self, draw: random.Random, at_ms: int) -> dict[str, Any]:
-        variant = draw.choice(_VARIANTS)
-        failed = variant != _VARIANTS[0] and draw.random() < self.error_share
+        variant = draw.choice(VARIANTS)
+        failed = variant != VARIANTS[0] and draw.random() < self.error_share
         features = {f"feature_{place:02d}": draw.gauss(0, 1) for place in range(self.features)}
         return {
             "request_id": f"{draw.getrandbits(128):032x}",
@@ -118,12 +118,12 @@ class Workload:
             "measures": None,
             "attributes": {"channel": draw.choice(_CHANNELS), "region": draw.choice(_REGIONS)},
             "slate": None,
-            "experiment": draw.choice(_EXPERIMENTS),
+            "experiment": draw.choice(EXPERIMENTS),
             "generation": 1,
             "variant": variant,
-            "served_variant": _VARIANTS[0] if failed else variant,
+            "served_variant": VARIANTS[0] if failed else variant,
             "model": "ranker",
-            "model_version": f"2026-11-03.{_VARIANTS.index(variant)}",
+            "model_version": f"2026-11-03.{VARIANTS.index(variant)}",
             "artifact": None,
             "routing_epoch": 0,
             "routing_version": (at_ms - self.begin_ms) // _TABLE_MS,

@@ -1,0 +1,105 @@
+"""Memory per pending request of the joiner, closed ids included, in bytes of resident memory.
+
+The state a joiner has for ever when requests wait as long as closed ids are remembered: as many
+closed ids as pending requests. Each measurement runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.report import against, exit_by, heading, line
+from benchmarks.workload import Workload
+from tidegate.streams.joining.joiner import Joiner
+from tidegate.streams.joining.settings import JoinerSettings
+from tidegate.streams.merge import Run
+from tidegate.streams.output import Output
+
+MUSTS = {0: 220.0, 16: 360.0}
+_SETTINGS = JoinerSettings()
+_WAIT_MS = _SETTINGS.closed_memory_ms - _SETTINGS.grace_ms
+_RUN_RECORDS = 2_000
+
+
+def resident_bytes() -> int:
+    """What the process holds in memory now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+def fill(joiner: Joiner, workload: Workload, log_time_ms: int) -> None:
+    """Let the joiner take the predictions of a workload at one log time."""
+    joiner.advance(log_time_ms)
+    values: list[bytes | None] = []
+    for event in workload.produced():
+        if event.topic == "predictions":
+            values.append(event.value)
+            if len(values) == _RUN_RECORDS:
+                _take(joiner, values, log_time_ms)
+                values = []
+    _take(joiner, values, log_time_ms)
+    joiner.advance(log_time_ms + 1)
+
+
+def _take(joiner: Joiner, values: list[bytes | None], log_time_ms: int) -> None:
+    joiner.records(Run(0, log_time_ms, 0, values, 0, len(values), lambda index: log_time_ms))
+
+
+def discard(output: Output) -> None:
+    """Outputs leave the process."""
+
+
+def measure(requests: int, features: int) -> None:
+    """Fill with requests, close them, fill again; print bytes per pending request."""
+    workload = Workload(requests, features=features, reward_wait_ms=_WAIT_MS)
+    joiner = Joiner(0, _SETTINGS, "engine", discard)
+    fill(joiner, Workload(5_000, features=features), workload.begin_ms - 10**9)
+    joiner.advance(workload.begin_ms - 10**8)
+    gc.collect()
+    before = resident_bytes()
+    fill(joiner, workload, workload.begin_ms)
+    gc.collect()
+    opened = resident_bytes()
+    later_ms = workload.begin_ms + 10 * _SETTINGS.closed_memory_ms
+    joiner.advance(workload.begin_ms + workload.length_ms + _SETTINGS.closed_memory_ms + 1_000)
+    second = replace(workload, seed=workload.seed + 1, begin_ms=later_ms)
+    fill(joiner, second, joiner.state.log_time_ms)
+    gc.collect()
+    both = resident_bytes()
+    counters = joiner.counters()
+    assert counters["prediction.pending"] == requests, counters
+    assert counters["closed"] == requests, counters
+    print((opened - before) / requests, (both - before) / requests)
+
+
+def main() -> None:
+    """Measure without and with features."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument("--features", type=int, default=-1, help="measure in this process")
+    options = parser.parse_args()
+    if options.features >= 0:
+        measure(options.requests, options.features)
+        return
+    heading(f"Memory of the joiner, {options.requests:,} pending and as many closed")
+    reached = []
+    for features, bound in MUSTS.items():
+        said = subprocess.run(
+            [sys.executable, "-m", "benchmarks.memory", "--requests", str(options.requests),
+             "--features", str(features)],
+            check=True, capture_output=True, text=True,
+        ).stdout.split()  # fmt: skip
+        line(f"{features} features, open only", float(said[0]), "bytes")
+        name = f"{features} features, with one closed each"
+        reached.append(against(name, float(said[1]), bound, "bytes", at_least=False))
+    exit_by(reached)
+
+
+if __name__ == "__main__":
+    main()
