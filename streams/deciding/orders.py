@@ -100,7 +100,7 @@ def _set(state: ExperimentState, order: Control) -> Proposal:
 
 
 def _promote(state: ExperimentState, order: Control) -> Proposal:
-    _require(state, Signal.PROMOTE, order)
+    _require(state, Signal.PROMOTE)
     if order.arguments.get("to", "full") == "next":
         return moves.next_step(state, Grounds(said(order, "passed on")))
     candidates = state.candidates
@@ -111,12 +111,12 @@ def _promote(state: ExperimentState, order: Control) -> Proposal:
 
 
 def _pause(state: ExperimentState, order: Control) -> Proposal:
-    _require(state, Signal.PAUSE, order)
+    _require(state, Signal.PAUSE)
     return moves.stop(Grounds(said(order, "paused")))
 
 
 def _resume(state: ExperimentState, order: Control) -> Proposal:
-    _require(state, Signal.RESUME, order)
+    _require(state, Signal.RESUME)
     return Proposal(
         Action.RESUME,
         said(order, "resumed"),
@@ -128,7 +128,7 @@ def _resume(state: ExperimentState, order: Control) -> Proposal:
 
 
 def _abort(state: ExperimentState, order: Control) -> Proposal:
-    _require(state, Signal.ABORT, order)
+    _require(state, Signal.ABORT)
     reason = said(order, f"aborted, {state.control} serves everybody,")
     return Proposal(Action.ABORT, reason, Signal.ABORT, shares=all_to(state.control))
 
@@ -162,7 +162,7 @@ def _which(state: ExperimentState, action: str, variant: str) -> str:
     return f"{action} refused: name the variant; candidates: {known}"
 
 
-def _require(state: ExperimentState, signal: Signal, order: Control) -> None:
+def _require(state: ExperimentState, signal: Signal) -> None:
     if not is_legal(state.phase, signal):
         raise DefinitionError(f"not possible while the experiment is {state.phase}")
 
