@@ -123,8 +123,14 @@ class Judge:
 class Watchdog:
     """Watches from a thread; ends the process when it must."""
 
-    def __init__(self, observe: Callable[[], Observed], fail: FailStop = fail_stop) -> None:
+    def __init__(
+        self,
+        observe: Callable[[], Observed],
+        fail: FailStop = fail_stop,
+        interval_seconds: float = _INTERVAL_SECONDS,
+    ) -> None:
         self._observe = observe
+        self._interval_seconds = interval_seconds
         self._fail = fail
         self._judge = Judge()
         self._stopped = threading.Event()
@@ -150,8 +156,13 @@ class Watchdog:
             self._fail(verdict.fatal)
 
     def _run(self) -> None:
-        while not self._stopped.wait(_INTERVAL_SECONDS):
-            self.look()
+        while not self._stopped.wait(self._interval_seconds):
+            try:
+                self.look()
+            except Exception:
+                # A watchdog that dies of what it sees would leave health green for ever.
+                _log.exception("the watchdog could not look")
+                self.verdict = Verdict(("the watchdog could not look",))
 
 
 def now() -> float:

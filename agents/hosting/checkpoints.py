@@ -150,7 +150,7 @@ class Checkpoints:
         log.manifests[:] = ordered[first_kept:]
 
     async def _produce(self, partition: int, key: bytes, value: bytes | None, tally: Tally) -> None:
-        tally.sent += 1
+        tally.send(value)
         while True:
             try:
                 self._producer.produce(

@@ -232,7 +232,7 @@ class Host:
             hosted.parked = checkpoint.barrier if foreign else ""
             raise Halt
         if self._checkpoints.busy(checkpoint.partition):
-            hosted.fold.request_checkpoint()
+            # Asking again at once would dump at every cut until the one before is written.
             return
         hosted.checkpointed_at = time.monotonic()
         self._checkpoints.take(checkpoint)

@@ -19,10 +19,12 @@ from tidegate.streams.output import Output
 
 _log = logging.getLogger(__name__)
 
-# Above this many unacknowledged outputs no more input is fetched; a drained batch fits in what
-# is left of the producer's own queue.
+# Above this much that is unacknowledged no more input is fetched; what is fetched already makes
+# outputs that fit in what is left of the producer's own queue.
 CROWDED_OUTPUTS = 20_000
+CROWDED_BYTES = 64 * 1024 * 1024
 _QUEUE_OUTPUTS = 200_000
+_QUEUE_KIBIBYTES = 256 * 1024
 _BUFFER_POLL_SECONDS = 0.05
 
 
@@ -42,18 +44,25 @@ class Tally:
     count a later output in place of an earlier one; a tally per stretch cannot.
     """
 
-    __slots__ = ("_fail", "acknowledged", "sent")
+    __slots__ = ("_fail", "acknowledged", "sent", "waiting_bytes")
 
     def __init__(self, fail: FailStop) -> None:
         self.sent = 0
         self.acknowledged = 0
+        self.waiting_bytes = 0
         self._fail = fail
+
+    def send(self, value: bytes | None) -> None:
+        """Count an output on its way."""
+        self.sent += 1
+        self.waiting_bytes += len(value or b"")
 
     def delivered(self, error: KafkaError | None, message: Message) -> None:
         """Delivery report of one output; one that cannot be delivered ends the process."""
         if error is not None:
             self._fail(f"an output for {message.topic()} was not delivered: {error}")
         self.acknowledged += 1
+        self.waiting_bytes -= len(message)
 
     @property
     def complete(self) -> bool:
@@ -96,7 +105,7 @@ class Publisher:
             arguments["headers"] = cloudevent_headers(
                 output.topic, output.key, output.value, self._source
             )
-        tally.sent += 1
+        tally.send(output.value)
         topic = self._settings.topic(output.topic)
         while True:
             try:
@@ -144,7 +153,12 @@ class Publisher:
     @property
     def crowded(self) -> bool:
         """Whether input should wait until outputs are acknowledged."""
-        return len(self._producer) > CROWDED_OUTPUTS
+        if len(self._producer) > CROWDED_OUTPUTS:
+            return True
+        # A copy: the watchdog asks from its thread.
+        open_bytes = sum(tally.waiting_bytes for tally in list(self._open.values()))
+        closed = [tally for tallies in list(self._closed.values()) for tally in list(tallies)]
+        return open_bytes + sum(tally.waiting_bytes for tally in closed) > CROWDED_BYTES
 
     def poll(self) -> None:
         """Serve delivery reports; never waits."""
@@ -169,7 +183,7 @@ def publishing_producer(settings: Settings, overrides: Mapping[str, Any] | None 
             "linger.ms": 2,
             "compression.type": "lz4",
             "queue.buffering.max.messages": _QUEUE_OUTPUTS,
-            "queue.buffering.max.kbytes": 262_144,
+            "queue.buffering.max.kbytes": _QUEUE_KIBIBYTES,
             **(overrides or {}),
         },
     )

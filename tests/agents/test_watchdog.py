@@ -130,3 +130,16 @@ def test_one_stuck_log_among_live_ones_is_stuck() -> None:
         live = Progress(position=at * 100, end=at * 100 + 20, wanted=True)
         verdict = judge.judge(Observed(at, at, {"stuck-0": stuck, "live-0": live}))
     assert verdict.fatal.startswith("stuck-0 has lag 8995")
+
+
+def test_a_watchdog_that_cannot_look_says_so() -> None:
+    """What it watches may break it; health must not stay green then."""
+
+    def broken() -> Observed:
+        raise RuntimeError("dictionary changed size during iteration")
+
+    dog = Watchdog(broken, raise_stop, interval_seconds=0.001)
+    dog.start()
+    while dog.verdict.faults != ("the watchdog could not look",):
+        pass
+    dog.stop()

@@ -18,10 +18,14 @@ def raise_stop(why: str, error: BaseException | None = None) -> NoReturn:
 
 
 class FakeMessage:
-    """The one thing a delivery report is asked for."""
+    """What a delivery report is asked for."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, size: int = 0) -> None:
         self._topic = topic
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
 
     def topic(self) -> str:
         """Full name."""
@@ -33,7 +37,7 @@ class FakeProducer:
 
     def __init__(self, room: int = 1_000_000) -> None:
         self.records: list[tuple[str, bytes | None, dict[str, Any]]] = []
-        self.waiting: list[tuple[str, Callable[..., None]]] = []
+        self.waiting: list[tuple[str, Callable[..., None], int]] = []
         self.polls = 0
         self.at_once = False
         self._room = room
@@ -43,12 +47,12 @@ class FakeProducer:
         if len(self.waiting) >= self._room:
             raise BufferError
         self.records.append((topic, value, arguments))
-        self.waiting.append((topic, arguments["on_delivery"]))
+        self.waiting.append((topic, arguments["on_delivery"], len(value or b"")))
 
     def acknowledge(self, index: int = 0, error: KafkaError | None = None) -> None:
         """Report on one record that waits."""
-        topic, report = self.waiting.pop(index)
-        report(error, FakeMessage(topic))
+        topic, report, size = self.waiting.pop(index)
+        report(error, FakeMessage(topic, size))
 
     def poll(self, timeout: float) -> int:
         """Whoever waits for room gets some; with `at_once` everything is acknowledged."""

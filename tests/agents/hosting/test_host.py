@@ -94,7 +94,7 @@ def test_what_is_full_is_not_wanted(bench: Bench) -> None:
 def test_nothing_is_wanted_while_outputs_pile_up(bench: Bench) -> None:
     """Until the broker takes outputs, input waits."""
     bench.assign(indexes(0))
-    bench.outputs.waiting = [("t", lambda *_: None)] * (CROWDED_OUTPUTS + 1)
+    bench.outputs.waiting = [("t", lambda *_: None, 0)] * (CROWDED_OUTPUTS + 1)
     assert not bench.host.want(TOPICS[0], 0, 0)
 
 

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from tests.agents.hosting.fakes import FakeProducer, Stopped, raise_stop
-from tidegate.agents.hosting.publisher import CROWDED_OUTPUTS, Publisher
+from tidegate.agents.hosting.publisher import CROWDED_BYTES, CROWDED_OUTPUTS, Publisher
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import encode
 from tidegate.schemas.events import DeadLetter
@@ -127,6 +127,21 @@ def test_many_unacknowledged_outputs_are_a_crowd() -> None:
     assert not chosen.crowded
     chosen.emit(0, OBSERVATION)
     assert chosen.crowded
+
+
+def test_large_outputs_are_a_crowd_sooner() -> None:
+    """The queue is bounded in bytes too, and a full one would stop the event loop."""
+    producer = FakeProducer()
+    chosen = publisher(producer)
+    large = Output("observations", 0, b"k", bytes(CROWDED_BYTES // 2))
+    chosen.emit(0, large)
+    chosen.cut(0)
+    chosen.emit(0, large)
+    assert not chosen.crowded
+    chosen.emit(1, OBSERVATION)
+    assert chosen.crowded
+    producer.acknowledge()
+    assert not chosen.crowded
 
 
 def test_dead_letters_are_counted_by_reason() -> None:
