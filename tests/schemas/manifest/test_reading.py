@@ -75,6 +75,9 @@ FAULTS = [
     ("type: quantile, quantile: 0.99", "type: rate", 13, "rate does not fit latency_ms"),
     ("quantile: 0.99", "quantile: 0.99, window: 30m", 13, "window belongs to outcomes"),
     ("type: rate", "type: mean", 14, "status is counted as a rate of failures"),
+    ("type: binary, aggregate: first", "type: binary, range: [0, 2], aggregate: first", 11,
+     "a binary metric is 0 or 1; remove range"),
+    (REVENUE, "type: value, quantile: 0.5, range: [0, 500]", 12, "outcomes have no quantile"),
     # objective and guardrails
     ("objective: revenue", "objective: revenu", 15, "did you mean revenue?"),
     ("objective: revenue", "objective: latency", 15, "is a field of predictions, not an outcome"),
@@ -86,11 +89,14 @@ FAULTS = [
     (ERRORS, f"max: 1%, {ERRORS}", 17, "write two guardrails"),
     ("worse_by: 1pp", "worse_by: 1bp", 17, "1bp is not a margin; write 1pp"),
     ("worse_by: 1pp, min_samples: 200", "worse_by: 1pp", 17, "min_samples is missing"),
+    ("worse_by: 1pp", "worse_by: -1", 17, "-1 is not a margin"),
+    ("worse_by: 1pp", "worse_by: {by: 1}", 17, "a map is not a margin"),
     ("on_breach: rollback", "on_breach: explode", 17, "write one of pause, rollback, step_back"),
     ("on_breach: rollback", "on_breech: rollback", 17, "did you mean on_breach?"),
     ("max: 120ms", "max: 120", 18, "a latency needs a unit of time; write it as 120ms"),
     ("max: 120ms", "min: 120ms", 18, "bounds the good side of a metric whose goal is decrease"),
     ("max: 120ms", "max: fast", 18, "fast is not a quantity; write a number, 1% or 120ms"),
+    ("max: 120ms", "max: 1%", 18, "a latency needs a unit of time"),
     ("max: 120ms", "compare: control, worse_by: 10%", 18, "quantiles are not compared"),
     ("min_samples: 500", "min_samples: 0", 18, "0 is out of bounds; write a value at least 1"),
     ("min_samples: 500", "min_samples: 1e3", 18, "stands where a whole number is needed"),
@@ -113,6 +119,7 @@ FAULTS = [
     ("[10%, 20%, 35%]", "20%", 23, "stands where a list is needed"),
     ("policy: thompson", "policy: exp3", 24, "write one of thompson"),
     ("floor: 5%", "floor: 50%", 24, "for each of 2 variants leaves nothing to move"),
+    ("p_best: 95%", "p_best: sure", 24, "sure is not a probability; write 95% or 0.95"),
     ("p_best: 95%", "p_best: 100%", 24, "not between 0 and 1; write 95% or 0.95"),
     ("every: 1m", "every: 31d", 24, "the first update would come after max_duration"),
     (SHADOW + "    - canary: {weight: 5%", FULL + "    - canary: {weight: 5%", 21, "not the last"),
@@ -190,6 +197,27 @@ def test_the_manifest_of_the_handbook_is_read() -> None:
     assert spec.guardrails[0].worse_by.value == 0.01
     assert spec.guardrails[1].max is not None
     assert spec.guardrails[1].max.value == 120.0
+
+
+def test_with_several_candidates_full_needs_a_winner() -> None:
+    """Without a bandit nobody says which of them gets everything."""
+    text = spoilt(
+        "    challenger: {", "    another: {model: ranker, version: v3}\n    challenger: {"
+    )
+    assert read_manifest(text, "f.yaml").spec.candidates == ("another", "challenger")
+    bandit = next(line for line in text.splitlines(keepends=True) if "bandit:" in line)
+    (fault,) = faults_of(spoilt(bandit, "", text))
+    assert fault.startswith("f.yaml:25: spec.release[3].full: which of 2 candidates")
+    assert fault.endswith("put a bandit step before it, or keep one candidate")
+
+
+def test_plain_numbers_are_read_where_their_unit_is_plain() -> None:
+    """Margins in the metric's own unit, probabilities as numbers."""
+    text = spoilt("worse_by: 1pp, min_samples: 200", "worse_by: 0.01, alpha: 0.1, min_samples: 9")
+    guardrail = read_manifest(text, "f.yaml").spec.guardrails[0]
+    assert guardrail.worse_by is not None
+    assert (guardrail.worse_by.kind, guardrail.worse_by.value) == ("absolute", 0.01)
+    assert guardrail.alpha == 0.1
 
 
 def test_a_flag_is_read() -> None:
