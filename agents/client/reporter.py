@@ -89,7 +89,7 @@ class Reporter:
     def _acknowledged(self, arrived: bool) -> None:
         if arrived:
             now = time.monotonic()
-            if now - self.acknowledged_at > GAP_SECONDS:
+            if GAP_SECONDS < now - self.acknowledged_at < float("inf"):
                 self._all_unsaid = True
             self.acknowledged_at = now
 

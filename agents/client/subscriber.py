@@ -1,4 +1,4 @@
-"""The thread that reads routing, control and commands: whole topics first, then what comes.
+"""The thread that reads routing, control and commands: what stands there first, then what comes.
 
 It reads by `assign()`, in no group: every client sees every record. Nothing is published before
 control and routing were read to their ends once: a table without the rollbacks that belong to it
@@ -23,10 +23,11 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from tidegate.agents.client.history import control_starts
 from tidegate.agents.kafka import new_consumer
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as
-from tidegate.schemas.errors import EventError, UnknownSchemaId
+from tidegate.schemas.errors import EventError, UnknownSchemaId, Unreachable
 from tidegate.schemas.events import Command, Control, Routing
 
 _log = logging.getLogger(__name__)
@@ -35,8 +36,8 @@ _FETCH_RECORDS = 500
 _POLL_SECONDS = 0.1
 _METADATA_SECONDS = 1.0
 _RETRY_SECONDS_MAX = 2.0
-_FIRST = {"routing": OFFSET_BEGINNING, "control": OFFSET_BEGINNING, "commands": OFFSET_END}
-_WHOLE = ("routing", "control")
+_TOPICS = ("routing", "control", "commands")
+_FROM_BEFORE = ("routing", "control")
 
 
 class Listener(Protocol):
@@ -65,7 +66,7 @@ class Subscriber:
         self._settings = settings
         self._listener = listener
         self._stopped = threading.Event()
-        self._names = {settings.topic(name): name for name in _FIRST}
+        self._names = {settings.topic(name): name for name in _TOPICS}
         self._unread: set[tuple[str, int]] = set()
         self.ready = threading.Event()
         self.counters: Counter[str] = Counter()
@@ -90,6 +91,9 @@ class Subscriber:
                 })
                 if self._assign(self.consumer):
                     self._follow(self.consumer)
+            except (KafkaException, Unreachable):
+                self.counters["subscriber_errors"] += 1
+                self._stopped.wait(_RETRY_SECONDS_MAX)
             except Exception:
                 # Serving goes on by what is known; whatever it was is tried again.
                 self.counters["subscriber_failures"] += 1
@@ -101,7 +105,7 @@ class Subscriber:
                     self.consumer = None
 
     def _assign(self, consumer: Consumer) -> bool:
-        """Waits until all topics are there, then reads them from where each must begin."""
+        """Waits until all topics are there, then reads each from where it must begin."""
         wait = 0.1
         while not self._stopped.is_set():
             counts = self._partition_counts(consumer)
@@ -111,11 +115,16 @@ class Subscriber:
             wait = min(2 * wait, _RETRY_SECONDS_MAX)
         else:
             return False
-        self._unread = {(name, each) for name in _WHOLE for each in range(counts[name])}
+        self._unread = {(name, each) for name in _FROM_BEFORE for each in range(counts[name])}
+        starts = {
+            "routing": dict.fromkeys(range(counts["routing"]), OFFSET_BEGINNING),
+            "control": control_starts(consumer, self._settings, counts["control"]),
+            "commands": dict.fromkeys(range(counts["commands"]), OFFSET_END),
+        }
         consumer.assign([
-            TopicPartition(self._settings.topic(name), each, _FIRST[name])
-            for name, count in counts.items()
-            for each in range(count)
+            TopicPartition(self._settings.topic(name), each, offset)
+            for name, offsets in starts.items()
+            for each, offset in offsets.items()
         ])
         self._listener.connected(counts["control"])
         return True

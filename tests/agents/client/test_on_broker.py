@@ -46,7 +46,7 @@ def test_tables_and_rollbacks_are_obeyed_and_confirmed(
     decider, client = Decider(settings), new_client(settings)
     changes: list[InForce] = []
     client.on_change(changes.append)
-    assert client.wait_ready(20)
+    assert client.wait_ready(60)
     decider.publish(HALVES)
     eventually(lambda: client.assign("ranker", "u").reason == "SPLIT")
     decider.control("ROLLBACK", "b")
@@ -111,7 +111,7 @@ def test_heartbeats_make_fresh_and_silence_makes_stale(
     client = new_client(
         embedded_settings, replace(OPTIONS, fresh_seconds=0.5, max_staleness_seconds=1.0)
     )
-    assert client.wait_ready(20)
+    assert client.wait_ready(60)
     decider.publish(HALVES)
     eventually(lambda: client.routing("ranker").routing is not None)
     assert client.routing("ranker").stale
@@ -138,7 +138,7 @@ def test_other_commands_go_to_whoever_asked(
 
     client.on_command(broken)
     client.on_command(heard.append)
-    assert client.wait_ready(20)
+    assert client.wait_ready(60)
     decider.command()
     decider.command("DEPLOY", variant="b")
     eventually(lambda: heard)
@@ -159,7 +159,7 @@ def test_kafka_away_and_back(new_client: NewClient, tmp_path: Path) -> None:
         client = new_client(
             settings, replace(OPTIONS, fresh_seconds=0.5, max_staleness_seconds=2.0)
         )
-        assert client.wait_ready(20)
+        assert client.wait_ready(60)
         decider.publish({"a": 0, "b": 10_000})
         eventually(lambda: client.assign("ranker", "u").variant == "b")
         broker.kill()
@@ -192,6 +192,7 @@ def test_a_restarted_process_serves_from_its_cache(
         decider.publish(HALVES)
         decider.control("ROLLBACK", "b")
         eventually(lambda: first.routing("ranker").rolled_back == ("b",))
+        eventually(lambda: first.routing("ranker").routing is not None)
         first.close()
     second = new_client(settings)
     assert {second.assign("ranker", str(i)).reason for i in range(200)} == {"SPLIT", "ROLLED_BACK"}
@@ -207,15 +208,15 @@ from tidegate.agents.settings import Settings
 settings = Settings(kafka={"bootstrap.servers": sys.argv[1]}, prefix=sys.argv[2],
                     state_dir=Path(sys.argv[3]))
 client = Client(settings=settings, options=ClientOptions(heartbeat_seconds=0.2))
-assert client.wait_ready(20)
+assert client.wait_ready(60)
 while client.routing("ranker").routing is None:
     time.sleep(0.01)
 drawn = [client.assign("ranker", str(i)).variant for i in range(500)]
 child = os.fork()
-assert client.wait_ready(20)
+assert client.wait_ready(60)
 assert [client.assign("ranker", str(i)).variant for i in range(500)] == drawn
 client.predict("ranker", f"unit-{child > 0}", None, {"a": lambda _: 1, "b": lambda _: 2})
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 120
 while not client.routing("ranker").rolled_back and time.monotonic() < deadline:
     time.sleep(0.01)
 assert client.routing("ranker").rolled_back == ("b",)
@@ -240,7 +241,7 @@ def test_a_forked_process_is_a_client_of_its_own(
     try:
         eventually(lambda: len({item.client_id for item in decider.applied("HEARTBEAT")}) == 2, 40)
         decider.control("ROLLBACK", "b")
-        assert process.wait(60) == 0
+        assert process.wait(150) == 0
     finally:
         process.kill()
         process.wait()
