@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NewSettings
-from tests.integration.world import ENGINE, Findings, Traffic, World
+from tests.integration.world import Findings, Traffic, World, with_short_horizons
 from tidegate.agents.settings import Settings
 from tidegate.infra.brokers import Broker, LocalBroker
 
@@ -36,12 +36,11 @@ def fetcher(request: pytest.FixtureRequest) -> str:
 def quick(settings: Settings, fetcher: str) -> Settings:
     """Checkpoints, sessions and horizons short enough for a test."""
     return replace(
-        settings,
+        with_short_horizons(settings),
         fetcher=fetcher,
         checkpoint_records=1_000,
         checkpoint_seconds=1.0,
         session_timeout_seconds=SESSION_SECONDS,
-        **ENGINE,
     )
 
 

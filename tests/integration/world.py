@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.agents.counting import ROOT, environment_of
@@ -30,13 +30,15 @@ from tidegate.streams.merge import Fetched
 from tidegate.streams.output import Output
 
 REWARD_WAIT_MS = 2_000
-ENGINE = {"grace_ms": 500, "early_tolerance_ms": 1_000, "closed_memory_ms": 3_000}
-"""Times short enough that requests open, close and are forgotten within a test."""
-
 PATIENCE_SECONDS = 90.0
 """How long anything may take on a busy machine before a test gives up."""
 
 Identity = tuple[str, int, bytes]
+
+
+def with_short_horizons(settings: Settings) -> Settings:
+    """Times so short that requests open, close and are forgotten within a test."""
+    return replace(settings, grace_ms=500, early_tolerance_ms=1_000, closed_memory_ms=3_000)
 
 
 class Traffic(threading.Thread):
