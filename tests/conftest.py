@@ -13,12 +13,20 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tidegate.agents.settings import Settings
 from tidegate.infra.brokers import AddressBroker, Broker, EmbeddedBroker, LocalBroker
 from tidegate.infra.cluster import apply_changes
 from tidegate.infra.topics import plan, wanted_topics
 from tidegate.schemas.errors import TidegateError
+
+# A test is right or wrong, not fast or slow: machines that run it are busy.
+hypothesis_settings.register_profile(
+    "tidegate", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("tidegate")
 
 NewSettings = Callable[[Broker], Settings]
 
