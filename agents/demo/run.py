@@ -60,11 +60,12 @@ class Demo:
         self._stage.start_worker()
         self._stage.train()
         say("Models: three River classifiers of image segments, trained on 900 of 2,310.")
-        self._stage.start_traffic(self._stage.start_serving())
-        say(f"Serving: {SERVERS} processes with `client.predict`; a third one sends them images as")
-        say("users do, and tells some time later what was on them.")
+        ports = self._stage.start_serving()
         self._stage.await_worker()
         say("Worker: joiner, decider and ticker, each a process.")
+        self._stage.start_traffic(ports)
+        say(f"Serving: {SERVERS} processes with `client.predict`; a third one sends them images as")
+        say("users do, and tells some time later what was on them.")
 
     def _apply(self, manifest: str, what: str) -> None:
         self._screen.say()

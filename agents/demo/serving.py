@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tidegate import Client
+from tidegate.agents.client import Client, ClientOptions
 from tidegate.agents.demo.models import EXPERIMENT, Model, load
 
 
@@ -55,7 +55,9 @@ class Handler(BaseHTTPRequestHandler):
 def serve(settings: Path, artifact: Path, port_file: Path) -> None:
     """Serve until SIGTERM; the port is in `port_file` once requests are taken."""
     Handler.models = load(artifact)
-    with Client.from_file(settings) as client:
+    # Nothing here is decided by features, and the embedded broker remembers only so much.
+    options = ClientOptions(log_features=False)
+    with Client.from_file(settings, options) as client:
         Handler.client = client
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
