@@ -25,7 +25,7 @@ from tidegate.streams.deciding.clients import Clients
 from tidegate.streams.deciding.counting import count_facts
 from tidegate.streams.deciding.experiment import ExperimentState, Unconfirmed
 from tidegate.streams.deciding.memory import SeenIds
-from tidegate.streams.deciding.placement import misplaced
+from tidegate.streams.deciding.placement import check_placement
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.deciding.records import DECIDER_ROLE, Journal, Moment
 from tidegate.streams.deciding.sequences import Reading, Sequences
@@ -70,10 +70,10 @@ class Decider:
         self._heartbeat_ms = 0
         self._status_ms = 0
         self._counters: Counter[str] = Counter()
-        self._readers: tuple[Callable[[bytes | None], None], ...] = (
-            self._read_order,
-            self._read_applied,
-            self._read_observation,
+        self._readers: tuple[tuple[Callable[[bytes | None], Any], Callable[[Any], None]], ...] = (
+            (self._order_in, self._take_order),
+            (self._word_in, self._take_word),
+            (self._batch_in, self._take_batch),
         )
 
     # -- the handler's protocol
@@ -99,34 +99,31 @@ class Decider:
 
     def records(self, run: Run) -> None:
         """Takes records one by one: each sees the state the one before it left."""
-        read = self._readers[run.rank]
+        decode, take = self._readers[run.rank]
         topic = TOPICS[run.rank]
         for index in range(run.start, run.stop):
             value = run.values[index]
             offset = run.first_offset + index - run.start
             self._offsets[run.rank] = offset + 1
             try:
-                read(value)
+                found = decode(value)
             except EventError as error:
                 self._counters[f"{topic}_dead_lettered"] += 1
                 self._journal.dead_letter(topic, offset, self.log_time_ms, value, error)
+                continue
             self._counters[f"{topic}_read"] += 1
+            take(found)
 
     def marker(self, rank: int, offset: int, marker: Marker) -> None:
         """A recorded gap in the observations of a source partition raises every epoch."""
         if rank != OBSERVATIONS or marker.kind != "gap":
             return
-        source = marker.arguments.get("source_partition", "")
-        sequence = marker.arguments.get("sequence", "")
-        if not (source.isdigit() and sequence.isdigit()):
+        accepted = self.sequences.accept_gap(marker.arguments)
+        if not accepted:
             return
-        if int(source) >= len(self.sequences.expected):
-            return
-        self.sequences.accept_gap(int(source), int(sequence))
         for _, state in sorted(self.experiments.items()):
             state.epoch += 1
-            reason = f"gap accepted: source partition {source} goes on at batch {sequence}"
-            self._decide(state, Proposal(Action.UPDATE, reason, republish=True, automatic=True))
+            self._decide(state, Proposal(Action.UPDATE, accepted, republish=True, automatic=True))
 
     def dump(self) -> bytes:
         """The whole state as canonical JSON."""
@@ -171,9 +168,12 @@ class Decider:
 
     # -- orders
 
-    def _read_order(self, value: bytes | None) -> None:
+    def _order_in(self, value: bytes | None) -> Control:
         order = codec.decode_as(Control, value, self._bindings)
-        misplaced(order.experiment, self.partition, self._decision_partitions)
+        check_placement(order.experiment, self.partition, self._decision_partitions)
+        return order
+
+    def _take_order(self, order: Control) -> None:
         if order.control_id in self._seen:
             self._counters["control_repeated"] += 1
             return
@@ -208,8 +208,10 @@ class Decider:
 
     # -- confirmations
 
-    def _read_applied(self, value: bytes | None) -> None:
-        word = codec.decode_as(Applied, value, self._bindings)
+    def _word_in(self, value: bytes | None) -> Applied:
+        return codec.decode_as(Applied, value, self._bindings)
+
+    def _take_word(self, word: Applied) -> None:
         state = self.experiments.get(word.experiment)
         self.clients.hear(word, state is not None, self.log_time_ms)
         if state is not None:
@@ -217,16 +219,19 @@ class Decider:
 
     # -- observations
 
-    def _read_observation(self, value: bytes | None) -> None:
+    def _batch_in(self, value: bytes | None) -> ObservationBatch:
         if value is None:
             raise EventError("empty", "no value, and no mark among the headers")
         batch = decode_observation(value)
         if batch.partition != self.partition:
             raise EventError("value", f"belongs to partition {batch.partition} of observations")
+        if batch.source_partition >= len(self.sequences.expected):
+            raise EventError("value", f"no source partition {batch.source_partition}")
+        return batch
+
+    def _take_batch(self, batch: ObservationBatch) -> None:
         reading = self.sequences.read(batch.source_partition, batch.sequence, self.log_time_ms)
         self._counters[f"batches_{reading.value}"] += 1
-        if reading is Reading.FOREIGN:
-            raise EventError("value", f"no source partition {batch.source_partition}")
         if reading is not Reading.NEXT:
             return
         touched = self._learn(batch)

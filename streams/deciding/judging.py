@@ -114,6 +114,7 @@ def step(state: ExperimentState, watermark_ms: int) -> Proposal | None:
     move = state.strategy.decide(standing)
     if move is None:
         return None
+    # When the evidence was looked at is a note for the strategy, not a decision.
     state.checked_ms = watermark_ms
     if move.kind in (Kind.INCREMENT, Kind.PASS) and state.strategy.serves:
         move = _without_data(state) or move

@@ -10,7 +10,7 @@ from tidegate.schemas.partitioner import partition_of
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def misplaced(experiment: str, partition: int, count: int) -> None:
+def check_placement(experiment: str, partition: int, count: int) -> None:
     """Raises EventError unless `experiment` is a name and belongs to `partition` of `count`."""
     if _NAME.fullmatch(experiment) is None:
         raise EventError("value", f"{experiment:.60} is no name of an experiment")

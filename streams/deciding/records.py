@@ -27,6 +27,7 @@ TABLES_KEPT = 2
 REASON_CHARACTERS_MAX = 1_000
 DEAD_LETTER_BYTES_MAX = 4_096
 VIEW_PIECE_CHARACTERS = 2_000
+VIEW_BYTES_MAX = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +179,13 @@ class Journal:
         )
 
     def status(self, state: ExperimentState, view: Mapping[str, Any], log_time_ms: int) -> None:
-        """Publishes the view of an experiment, JSON in pieces: `view.0`, `view.1`, …"""
+        """Publishes the view of an experiment, JSON in pieces: `view.0`, `view.1`, …
+
+        One that is too large for a command is left out: the decisions hold the same numbers.
+        """
         text = canonical_json(rounded(view))
+        if len(text.encode()) > VIEW_BYTES_MAX:
+            return
         starts = range(0, len(text), VIEW_PIECE_CHARACTERS)
         pieces = {
             f"view.{number}": text[start : start + VIEW_PIECE_CHARACTERS]

@@ -8,6 +8,7 @@ missing batch comes again, followed by this one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
@@ -25,7 +26,6 @@ class Reading(Enum):
     NEXT = "next"
     KNOWN = "known"
     GAP = "gap"
-    FOREIGN = "foreign"  # a source partition that cannot exist
 
 
 class Sequences:
@@ -46,8 +46,6 @@ class Sequences:
 
     def read(self, source: int, sequence: int, log_time_ms: int) -> Reading:
         """Judges a batch; a known or far one changes nothing but the memory of the gap."""
-        if not 0 <= source < len(self.expected):
-            return Reading.FOREIGN
         expected = self.expected[source]
         if sequence < expected:
             return Reading.KNOWN
@@ -70,10 +68,20 @@ class Sequences:
         self.watermark_ms = lowest
         return True
 
-    def accept_gap(self, source: int, sequence: int) -> None:
-        """A person recorded that batches below `sequence` are lost; never goes back."""
-        self.expected[source] = max(self.expected[source], sequence)
-        self._heal(source)
+    def accept_gap(self, arguments: Mapping[str, str]) -> str:
+        """A person recorded that batches are lost; says so, or nothing when it names none.
+
+        `source_partition` goes on at batch `sequence`, never at an earlier one.
+        """
+        source, sequence = arguments.get("source_partition", ""), arguments.get("sequence", "")
+        if not (source.isdecimal() and sequence.isdecimal()):
+            return ""
+        place = int(source)
+        if place >= len(self.expected):
+            return ""
+        self.expected[place] = max(self.expected[place], int(sequence))
+        self._heal(place)
+        return f"gap accepted: source partition {place} goes on at batch {self.expected[place]}"
 
     def overdue(self, log_time_ms: int) -> list[int]:
         """Source partitions whose gap has just become an alarm; each is named once per gap."""

@@ -19,11 +19,12 @@ from tests.streams.deciding.world import (
 )
 from tidegate.schemas import codec
 from tidegate.schemas.canonical import canonical_json
-from tidegate.schemas.errors import UnknownSchemaId
+from tidegate.schemas.errors import EventError, UnknownSchemaId
 from tidegate.schemas.events import Control
 from tidegate.schemas.facts import encode_observation
 from tidegate.schemas.marks import Marker
 from tidegate.streams.deciding.decider import APPLIED, CONTROL, OBSERVATIONS, Decider
+from tidegate.streams.deciding.records import Journal
 from tidegate.streams.merge import Run
 from tidegate.streams.routing import faults, weights_of
 
@@ -366,3 +367,24 @@ def test_offsets_are_positions_of_records_not_of_fetches(world: World) -> None:
     )
     assert [item.covers["control"] for item in whole.decisions()[1:]] == [1, 2, 3]
     assert [item.covers["control"] for item in split.decisions()[1:]] == [2, 3, 4]
+
+
+def test_a_fault_of_ours_is_no_dead_letter(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what cannot be read is set aside; a decision that cannot be written stops the fold."""
+
+    def broken(*given: object) -> bytes:
+        raise EventError("length", "too long")
+
+    monkeypatch.setattr(Journal, "decision", broken)
+    with pytest.raises(EventError):
+        world.order("PAUSE")
+    assert world.dead_letters() == []
+
+
+def test_a_view_too_large_for_a_command_is_left_out() -> None:
+    """Decisions and tables go on; they hold the same numbers."""
+    world = World()
+    candidates = tuple(f"candidate-{number:03d}" for number in range(250))
+    world.apply({"canary": CANARY}, candidates=candidates)
+    assert world.commands("STATUS") == []
+    assert sum(world.last().weights.values()) == 10_000

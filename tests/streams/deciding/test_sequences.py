@@ -41,13 +41,6 @@ def test_a_batch_beyond_a_gap_is_dropped_without_advancing() -> None:
     assert feed(sequences, 0, 2, 300) is Reading.NEXT
 
 
-def test_source_partitions_that_cannot_exist_are_told() -> None:
-    """A wrong number never indexes from the end."""
-    sequences = Sequences(2)
-    assert sequences.read(2, 0, 1) is Reading.FOREIGN
-    assert sequences.read(-1, 0, 1) is Reading.FOREIGN
-
-
 def test_the_watermark_waits_for_every_source_partition() -> None:
     """What one joiner has not told may still be anything."""
     sequences = Sequences(2)
@@ -84,9 +77,9 @@ def test_an_accepted_gap_goes_on_at_the_named_batch() -> None:
     """A person's word, never backwards."""
     sequences = Sequences(1)
     feed(sequences, 0, 5, 1)
-    sequences.accept_gap(0, 5)
+    sequences.accept_gap({"source_partition": "0", "sequence": "5"})
     assert feed(sequences, 0, 5, 2) is Reading.NEXT
-    sequences.accept_gap(0, 3)
+    sequences.accept_gap({"source_partition": "0", "sequence": "3"})
     assert sequences.expected == [6]
 
 
