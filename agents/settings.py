@@ -22,7 +22,9 @@ DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 class Settings:
     """Everything a process of Tidegate may be told.
 
-    `kafka` and `schema_registry` are handed to the clients verbatim (dotted keys). The fields
+    `kafka` and `schema_registry` are handed to the clients verbatim (dotted keys). With
+    `input_prefix`, predictions, shadow predictions and outcomes are those of that prefix:
+    recorded input is joined again into fresh topics. The fields
     below the line are part of the engine: two workers that differ in them are two engines.
     """
 
@@ -31,6 +33,7 @@ class Settings:
     )
     schema_registry: Mapping[str, str] = field(default_factory=dict)
     prefix: str = "tidegate."
+    input_prefix: str = ""
     partitions: int = 4
     decision_partitions: int = 4
     replication: int = 1
@@ -60,7 +63,10 @@ class Settings:
 
     def topic(self, name: str) -> str:
         """Full name of the topic `name` of the topics table."""
-        return self.prefix + TOPICS[name].name
+        topic = TOPICS[name]
+        if self.input_prefix and topic.merge == "joiner":
+            return self.input_prefix + topic.name
+        return self.prefix + topic.name
 
     def partition_count(self, topic: Topic) -> int:
         """How many partitions `topic` must have."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from tidegate.agents.kafka import new_admin, require_broker
 from tidegate.agents.settings import Settings
@@ -16,9 +17,10 @@ _SHOWN_SECONDS_MAX = 30.0
 
 def wanted(settings: Settings) -> list[WantedTopic]:
     """All topics, as these settings want them."""
-    return wanted_topics(
+    table = wanted_topics(
         settings.prefix, settings.partitions, settings.decision_partitions, settings.replication
     )
+    return [replace(topic, name=settings.topic(topic.topic.name)) for topic in table]
 
 
 def plan_topics(settings: Settings) -> list[Change]:

@@ -1,0 +1,26 @@
+"""The same input, joined again and again under faults, gives the same observations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.replay_set import SHORT, ReplaySet, verdict
+from tidegate.infra.brokers import LocalBroker
+
+REQUESTS = 20_000
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_one_input_gives_one_digest_whatever_happens_to_the_workers(tmp_path: Path) -> None:
+    """Batch sizes, SIGKILL, a second worker, a broker killed, another day, another hash seed: one
+    digest of observations per source partition, every copy equal to its first; and restarts from
+    checkpoints and copies did happen. (The long form is `python -m
+    tests.integration.replay_set`.)"""
+    with LocalBroker() as broker:
+        replays = ReplaySet(broker, tmp_path, REQUESTS)
+        outcomes = [replays.run(join, number) for number, join in enumerate(SHORT)]
+    assert verdict(outcomes) == [], "\n".join(map(str, outcomes))

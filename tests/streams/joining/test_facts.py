@@ -1,0 +1,284 @@
+"""What facts say: every column of every kind, from the records that caused them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.streams.joining.scenario import Scenario
+from tests.streams.joining.traffic import BEGIN_MS, SETTINGS, outcome, prediction, request
+from tidegate.schemas.context import Context
+from tidegate.schemas.facts import CLASSES
+from tidegate.schemas.partitioner import partition_of
+from tidegate.streams.joining.settings import BATCH_BYTES
+
+CONTEXT = Context("ranker", 1, "a", "a", "m", "1", 0, 3, "SPLIT")
+
+
+def absent(value: float) -> bool:
+    """Whether a column says "none"."""
+    return math.isnan(value)
+
+
+def test_a_prediction_is_an_exposure_at_once() -> None:
+    """The exposure holds what the prediction said, absent values as NaN."""
+    scenario = Scenario().predict(
+        attributes={"region": "eu"}, status="ERROR", sample_weight=2.0, latency_ms=None
+    )
+    (row,) = scenario.at(100).rows("exposure")
+    assert absent(row.pop("latency"))
+    assert row.pop("unit") == request("unit-of-r")
+    assert row == {
+        "request": request("r"), "context": CONTEXT, "attributes": (("region", "eu"),),
+        "served_at": BEGIN_MS, "propensity": 0.5, "score": 0.25, "status": 2, "weight": 2.0,
+    }  # fmt: skip
+
+
+def test_features_and_measures_belong_to_their_rows() -> None:
+    """Features come with the exposure and again when the request closes, measures only with the
+    exposure; requests without them keep their places."""
+    scenario = Scenario()
+    scenario.predict("plain")
+    scenario.predict("rich", features={"b": 2.0, "a": 1.0}, measures={"cost": 0.5})
+    scenario.predict("other", features={"b": 3.0})
+    scenario.at(700)
+    assert scenario.rows("exposure_feature") == [
+        {"row": 1, "feature": "a", "value": 1.0},
+        {"row": 1, "feature": "b", "value": 2.0},
+        {"row": 2, "feature": "b", "value": 3.0},
+    ]
+    assert scenario.rows("closed_feature") == scenario.rows("exposure_feature")
+    assert scenario.rows("measure") == [{"row": 1, "name": "cost", "value": 0.5}]
+
+
+def test_an_outcome_is_matched_and_summed_up_when_its_request_closes() -> None:
+    """Matched facts come at once with metric and source; the closed request has one row per
+    metric, and requests without outcomes have none."""
+    scenario = Scenario().predict("r").predict("without")
+    scenario.outcome(value=2.0, at_ms=20, outcome_id="x", metric="revenue", source="web")
+    scenario.outcome(value=1.0, at_ms=10, outcome_id="y", metric="revenue").at(100)
+    first, second = scenario.rows("matched")
+    assert first == {
+        "request": request("r"), "context": CONTEXT, "metric": "revenue", "value": 2.0,
+        "occurred_at": BEGIN_MS + 20, "source": "web",
+    }  # fmt: skip
+    assert second["source"] is None
+    scenario.at(700)
+    assert [row["request"] for row in scenario.rows("closed")] == [request("r"), request("without")]
+    assert scenario.rows("closed_metric") == [
+        {
+            "row": 0, "metric": "revenue", "count": 2, "first": 1.0, "last": 2.0, "sum": 3.0,
+            "min": 1.0, "max": 2.0,
+        }
+    ]  # fmt: skip
+
+
+def test_a_shadow_is_paired_with_its_prediction() -> None:
+    """A pair holds both scores, latencies, statuses and contexts, and whether labels agree."""
+    scenario = Scenario().predict(label="cat").shadow(label="dog", status="TIMEOUT").at(100)
+    (row,) = scenario.rows("shadow")
+    assert row == {
+        "request": request("r"), "context": CONTEXT,
+        "shadow_context": CONTEXT._replace(
+            variant="b", served_variant="b", model_version="2", routing_version=0, reason="SHADOW"
+        ),
+        "score": 0.25, "shadow_score": 0.5, "agree": 0, "latency": 12.0, "shadow_latency": 20.0,
+        "status": 0, "shadow_status": 3,
+    }  # fmt: skip
+
+
+def test_a_shadow_that_comes_first_waits() -> None:
+    """A shadow before its prediction is paired when that comes; without one it is an orphan."""
+    scenario = Scenario().shadow("r").shadow("nobody")
+    assert scenario.count("shadow.pending") == 2
+    scenario.at(200).predict("r").at(300)
+    assert len(scenario.rows("shadow")) == 1
+    assert scenario.irregular() == ["shadow orphan"]
+    assert scenario.rows("irregular")[0]["context"] is None
+
+
+@pytest.mark.parametrize(
+    ("again", "becomes"),
+    [
+        ({}, "prediction duplicate"),
+        ({"score": 9.0}, "prediction duplicate"),
+        ({"unit_id": "other"}, "prediction conflict"),
+        ({"variant": "b"}, "prediction conflict"),
+        ({"served_ms": 1}, "prediction conflict"),
+    ],
+)
+@pytest.mark.parametrize("closed", [False, True])
+def test_the_first_prediction_stands(again: dict[str, Any], becomes: str, closed: bool) -> None:
+    """A repeat is a duplicate when context, served_at and unit are equal, else a conflict; also
+    when the request has closed."""
+    scenario = Scenario().predict(served_ms=0)
+    if closed:
+        scenario.at(700)
+    scenario.predict(**{"served_ms": 0, **again}).at(1_000)
+    assert scenario.irregular() == [becomes]
+    assert len(scenario.rows("exposure")) == 1
+    assert scenario.rows("irregular")[0]["context"] == CONTEXT
+
+
+@pytest.mark.parametrize(
+    ("value", "becomes"), [(1.0, "outcome duplicate"), (2.0, "outcome conflict")]
+)
+@pytest.mark.parametrize("closed", [False, True])
+def test_an_outcome_id_counts_once(value: float, becomes: str, closed: bool) -> None:
+    """The same request, metric and outcome id counts once; with another value it is a conflict,
+    also behind the deadline. Another metric or id is another outcome."""
+    scenario = Scenario().predict().outcome(value=1.0)
+    if closed:
+        scenario.at(700)
+    scenario.outcome(value=value, at_ms=0).at(scenario.now_ms + 100)
+    assert scenario.irregular() == [becomes]
+    assert scenario.rows("irregular")[0]["value"] == value
+    assert len(scenario.rows("matched")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "becomes"),
+    [
+        ({}, "shadow duplicate"),
+        ({"score": None}, "shadow conflict"),
+        ({"label": "cat"}, "shadow conflict"),
+    ],
+)
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_request_has_one_shadow_per_context(
+    changes: dict[str, Any], becomes: str, closed: bool
+) -> None:
+    """The same shadow again is a duplicate, with another answer a conflict, at any time; a shadow
+    of another variant is another pair, or late."""
+    scenario = Scenario().predict().shadow()
+    if closed:
+        scenario.at(700)
+    scenario.shadow(**changes).shadow(variant="c").at(scenario.now_ms + 100)
+    assert scenario.irregular() == [becomes, *(["shadow late"] if closed else [])]
+    assert len(scenario.rows("shadow")) == (1 if closed else 2)
+
+
+def test_a_repeated_absent_score_is_a_duplicate() -> None:
+    """NaN equals nothing, but two shadows without a score say the same."""
+    scenario = Scenario().predict().shadow(score=None).shadow(score=None).at(100)
+    assert scenario.irregular() == ["shadow duplicate"]
+
+
+def test_a_deferred_request_counts_once_activated() -> None:
+    """Deferred: no exposure and no closed fact without an activation; with one, both, once; the
+    activation itself is no metric."""
+    scenario = Scenario().predict("used", deferred=True).predict("unused", deferred=True)
+    scenario.outcome("used", value=3.0)
+    assert scenario.at(100).rows("exposure") == []
+    for outcome_id in ("a", "a", "b"):
+        scenario.outcome("used", outcome_id=outcome_id, metric="", kind="ACTIVATION")
+    scenario.at(800)
+    used = request("used")
+    assert [row["request"] for row in scenario.rows("exposure")] == [used]
+    assert [row["request"] for row in scenario.rows("closed")] == [used]
+    assert [row["count"] for row in scenario.rows("closed_metric")] == [1]
+    assert scenario.irregular() == ["outcome duplicate"]
+    assert scenario.rows("irregular")[0]["metric"] is None
+    assert scenario.count("prediction.counted") == 2
+
+
+def test_facts_go_to_the_partition_of_their_experiment() -> None:
+    """An experiment's facts are in one partition of observations, by Kafka's own partitioner; what
+    has no request goes by source partition."""
+    scenario = Scenario()
+    for name in ("ranker", "pricer", "other"):
+        scenario.predict(name, experiment=name)
+    scenario.outcome("nobody").at(700)
+    for batch in scenario.batches():
+        for context in batch.contexts:
+            assert batch.partition == partition_of(context.experiment.encode(), 2)
+        assert batch.count("irregular") == 0 or batch.partition == 0
+
+
+def test_dead_letters_change_nothing() -> None:
+    """An event from the future is refused when log time and timestamp agree, with its place."""
+    scenario = Scenario()
+    future = prediction("r", BEGIN_MS + 6_000)
+    scenario.send(0, future, timestamps_ms=[0]).send(0, b"junk", None)
+    letters = scenario.dead_letters()
+    assert [(it.reason, it.offset) for it in letters] == [
+        ("clock", 0), ("framing", 1), ("empty", 2),
+    ]  # fmt: skip
+    assert (letters[0].topic, letters[0].log_time) == ("predictions", BEGIN_MS)
+    assert scenario.count("prediction.dead_lettered") == 3
+    assert scenario.count("prediction.pending") == 0
+    scenario.send(0, future, timestamps_ms=[5_000])
+    assert scenario.count("prediction.pending") == 1
+
+
+def test_of_a_large_dead_letter_only_the_beginning_is_kept() -> None:
+    """A dead letter holds at most 4,096 bytes of the record."""
+    scenario = Scenario().send(2, b"x" * 10_000)
+    assert len(scenario.dead_letters()[0].value) == 4_096
+
+
+def test_an_empty_batch_says_how_far_it_has_come() -> None:
+    """Without facts a batch goes out every second of log time; with facts every 100 ms."""
+    scenario = Scenario()
+    told = len(scenario.batches())
+    assert told == 2  # one for each partition when time begins
+    scenario.at(900)
+    assert len(scenario.batches()) == told
+    scenario.at(1_000)
+    assert [it.log_time_ms for it in scenario.batches()[told:]] == [BEGIN_MS + 1_000] * 2
+    told += 2
+    scenario.predict().at(1_050)
+    assert len(scenario.batches()) == told
+    scenario.at(1_100)
+    assert [it.log_time_ms for it in scenario.batches()[told:]] == [BEGIN_MS + 1_100]
+
+
+def test_a_full_batch_is_cut_within_an_interval() -> None:
+    """A batch holds at most `facts_per_batch` facts, and says up to which offsets it covers and
+    that the interval is not complete."""
+    scenario = Scenario(replace(SETTINGS, facts_per_batch=10))
+    told = len(scenario.batches())
+    scenario.send(0, *(prediction(f"r{n}", BEGIN_MS) for n in range(25)))
+    batches = scenario.batches()[told:]
+    assert [it.count("exposure") for it in batches] == [10, 10]
+    assert [it.covers for it in batches] == [(10, 0, 0), (20, 0, 0)]
+    assert {it.log_time_ms for it in batches} == {BEGIN_MS}
+
+
+def test_a_batch_stays_below_the_size_of_a_record() -> None:
+    """Texts and features count: however long, an observation stays below BATCH_BYTES and a row."""
+    scenario = Scenario(replace(SETTINGS, facts_per_batch=5_000))
+    features = {f"feature-{number}-{'x' * 40}": 1.0 for number in range(64)}
+    for number in range(400):
+        scenario.predict(f"r{number}", features=features, variant=f"{number}-{'v' * 200}")
+    scenario.at(900)
+    values = [it.value or b"" for it in scenario.outputs]
+    assert len(values) > 4
+    assert max(map(len, values)) < BATCH_BYTES
+    assert len(scenario.rows("closed_feature")) == 400 * 64
+
+
+def test_late_facts_name_the_recorded_prediction() -> None:
+    """A late outcome carries context, metric and value, so that it is counted per variant."""
+    scenario = Scenario().predict().at(700).outcome(value=4.0).at(800)
+    (row,) = scenario.rows("irregular")
+    assert row == {
+        "class": CLASSES.index("late"), "stream": 2, "request": request("r"),
+        "context": CONTEXT, "metric": "click", "value": 4.0,
+    }  # fmt: skip
+
+
+def test_an_outcome_may_be_read_before_its_prediction_in_the_same_batch() -> None:
+    """Outcomes of several metrics wait together and are matched in the order they came."""
+    scenario = Scenario()
+    scenario.send(
+        2, outcome("r", BEGIN_MS, 1.0, "x"), outcome("r", BEGIN_MS, 2.0, "x", "revenue"),
+        outcome("r", BEGIN_MS, 1.0, "x"), outcome("r", BEGIN_MS - 151, 1.0, "y"),
+    )  # fmt: skip
+    scenario.at(100).predict().at(200)
+    assert [row["metric"] for row in scenario.rows("matched")] == ["click", "revenue"]
+    assert scenario.irregular() == ["outcome duplicate", "outcome late"]
+    assert scenario.count("outcome.pending") == 0
