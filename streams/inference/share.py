@@ -4,20 +4,23 @@ For limits on quantiles: "p99 at most 120 ms" is "at most 1 % of requests above 
 evidence against shares up to p is a mixture of likelihood ratios over larger shares with a Beta
 prior cut off at p: a supermartingale for every true share up to p, so by Ville's inequality it
 ever exceeds 1/alpha with probability alpha at most (Robbins 1970; Howard, Ramdas, McAuliffe,
-Sekhon 2021, arXiv 1810.08240, beta-binomial mixture).
+Sekhon 2021, arXiv 1810.08240, beta-binomial mixture). The bound is where it does: a root, found by
+Brent's method (1973) in a fifth of the steps that halving takes.
 """
 
 from __future__ import annotations
 
 import math
 
+from scipy.optimize import brentq
 from scipy.special import betaincc, betaln
 
 from tidegate.schemas.canonical import round_significant
 from tidegate.streams.inference.interval import Bound
 
 _PRIOR = 0.5
-_HALVINGS = 60
+_TOLERANCE = 1e-14
+_LEAST_SHARE = 1e-300
 
 
 def bound(n: int, successes: int, alpha: float) -> Bound:
@@ -53,11 +56,17 @@ def _lower(n: int, successes: int, alpha: float) -> float:
     if successes == 0:
         return 0.0
     threshold = -math.log(alpha)
-    low, high = 0.0, successes / n
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        if 0.0 < middle < 1.0 and log_evidence(n, successes, middle) >= threshold:
-            low = middle
-        else:
-            high = middle
-    return low
+
+    def excess(share: float) -> float:
+        return log_evidence(n, successes, share) - threshold
+
+    # The evidence falls from infinity at 0 to below 1 at the estimate.
+    high = min(successes / n, math.nextafter(1.0, 0.0))
+    if excess(high) >= 0.0:
+        return high
+    low = high / 2
+    while excess(low) < 0.0:
+        high, low = low, low / 2
+        if low < _LEAST_SHARE:
+            return 0.0
+    return float(brentq(excess, low, high, xtol=_LEAST_SHARE, rtol=_TOLERANCE))
