@@ -130,6 +130,7 @@ def fetcher_settings(kafka: Mapping[str, str], group_id: str) -> dict[str, Any]:
     """
     return {
         **_FETCHER_DEFAULTS,
+        "client.id": f"{group_id}-fetch",
         **kafka,
         "group.id": f"{group_id}-fetch",
         "enable.auto.commit": False,

@@ -55,7 +55,7 @@ class PositionedConsumer(Consumer):
         """Take note that the agent is done with a message."""
         acknowledged = bool(super().ack(message))
         deliveries = self._deliveries.get(message.tp)
-        if deliveries is not None and acknowledged:
+        if deliveries is not None:
             deliveries.acknowledge(message.offset)
         return acknowledged
 

@@ -236,33 +236,75 @@ def test_a_group_error_does_not_leave_a_zombie(
     asyncio.run(test())
 
 
-def test_a_failing_fold_ends_the_process_before_it_acknowledges(
-    settings: Settings, fetcher: str, tmp_path: Path
-) -> None:
-    """H3: exit code 70, and the group never says that the failed batch is done."""
-    topic = settings.topic("predictions")
-    produce(settings, topic, 5_000, partitions=1)
+def test_records_are_read_on_from_another_leader(fetcher: str, tmp_path: Path) -> None:
+    """A partition whose leader moves goes on where it was, on the new one."""
+    with EmbeddedBroker(nodes=3) as broker:
+        settings = Settings(prefix="x.", fetcher=fetcher, state_dir=tmp_path).with_bootstrap(
+            broker.bootstrap
+        )
+        topic = settings.topic("predictions")
+        broker.create_topics({topic: 4})
+        flow = RecordingFlow()
+
+        async def test() -> None:
+            async with running(settings, [topic], flow):
+                for round_number, node in enumerate((1, 2, 3, 1)):
+                    for partition in range(4):
+                        broker.lead(topic, partition, node)
+                    await asyncio.to_thread(produce, settings, topic, 100)
+                    await until(
+                        lambda done=round_number + 1: flow.count() == 400 * done  # type: ignore[misc]  # bound now
+                    )
+
+        asyncio.run(test())
+        for partition in range(4):
+            assert flow.offsets((topic, partition)) == list(range(400))
+
+
+def worker_of(
+    settings: Settings, fetcher: str, topic: str, healthy_records: int
+) -> subprocess.CompletedProcess[str]:
+    """A worker process of `topic`, ended by itself."""
     given = {
         "bootstrap": settings.bootstrap,
         "prefix": settings.prefix,
         "fetcher": fetcher,
-        "state_dir": str(tmp_path),
+        "state_dir": str(settings.state_dir),
     }
-    ended = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.agents.transport.worker_program",
-            json.dumps(given),
-            topic,
-            "1000",
-        ],
+    module = "tests.agents.transport.worker_program"
+    return subprocess.run(
+        [sys.executable, "-m", module, json.dumps(given), topic, str(healthy_records)],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=SECONDS * 2,
+        timeout=SECONDS * 3,
         check=False,
     )
+
+
+def test_a_failing_fold_ends_the_process_before_it_acknowledges(
+    settings: Settings, fetcher: str
+) -> None:
+    """H3: exit code 70, and the group never says that the failed batch is done."""
+    topic = settings.topic("predictions")
+    produce(settings, topic, 5_000, partitions=1)
+    ended = worker_of(settings, fetcher, topic, 1_000)
     assert ended.returncode == 70, ended.stderr
     assert "unforeseen" in ended.stderr
     assert committed(settings, app_group(settings), topic, 0) < 5_000
+
+
+@pytest.mark.kafka
+def test_a_transactional_producer_stops_the_worker(kafka_settings: Settings, fetcher: str) -> None:
+    """The end of a transaction takes an offset and is no record: a hole, as compaction makes."""
+    topic = kafka_settings.topic("predictions")
+    producer = Producer({**kafka_settings.kafka, "transactional.id": "t"})
+    producer.init_transactions(SECONDS)
+    for _ in range(2):
+        producer.begin_transaction()
+        for _ in range(10):
+            producer.produce(topic, b"value", partition=0)
+        producer.commit_transaction(SECONDS)
+    ended = worker_of(kafka_settings, fetcher, topic, 1_000)
+    assert ended.returncode == 70, ended.stderr
+    assert "hole: offset 10 comes next, but 11 was read" in ended.stderr
