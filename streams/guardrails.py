@@ -147,7 +147,7 @@ def _compared(case: _Case) -> Reading:
         verdict = Verdict.FAIL
     elif found.is_within(goal, case.limit):
         verdict = Verdict.PASS
-    nearest = found.lower if goal == "decrease" else found.upper
+    word, nearest = ("at least", found.lower) if goal == "decrease" else ("at most", found.upper)
     sentence = ""
     if found.estimate is not None:
         sentence = (
@@ -158,7 +158,7 @@ def _compared(case: _Case) -> Reading:
     if nearest is not None:
         limit = _effect(case.metric, case.limit, relative).removeprefix("+")
         bound = _effect(case.metric, nearest, relative)
-        sentence += f", at least {bound} {_terms(case, limit, found.n_candidate)}"
+        sentence += f", {word} {bound} {_terms(case, limit, found.n_candidate)}"
     return case.reading(
         verdict,
         n,

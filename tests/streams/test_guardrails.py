@@ -86,11 +86,13 @@ def test_harm_relative_to_control(groups: tuple[Group, ...], verdict: Verdict) -
 
 
 def test_the_bound_named_is_the_one_nearest_to_no_harm() -> None:
-    """'At least' must be true at whatever time one looks."""
+    """'At most' must be true at whatever time one looks, for a benefit as for a harm."""
+    better = reading(*outcomes(20_000, 3000, 4000), **RELATIVE)
+    assert "+33.3 %, at most +" in better.sentence
     found = reading(*outcomes(20_000, 4000, 3000), **RELATIVE)
     assert found.upper is not None
     assert found.effect == -0.25
-    said = re.search(r"-25\.0 %, at least (-[\d.]+) % \(limit 10\.0 %, 95 %", found.sentence)
+    said = re.search(r"-25\.0 %, at most (-[\d.]+) % \(limit 10\.0 %, 95 %", found.sentence)
     assert said is not None
     assert float(said[1]) == pytest.approx(found.upper * 100, abs=0.05)
 
