@@ -81,7 +81,9 @@ class Decider:
     def advance(self, log_time_ms: int) -> None:
         """Log time moves: heartbeats, alarms, views; nothing here judges evidence."""
         if self.log_time_ms == 0:
-            self._begin_time(log_time_ms)
+            # What was applied before the first tick holds from there: time 0 is long ago.
+            for state in self.experiments.values():
+                state.since_ms = log_time_ms
         self.log_time_ms = log_time_ms
         self._seen.forget(log_time_ms)
         self.clients.forget(log_time_ms)
@@ -145,7 +147,7 @@ class Decider:
 
     def load(self, state: bytes) -> None:
         """Becomes what `dump` told."""
-        found: dict[str, Any] = json.loads(state)
+        found = json.loads(state)
         self.log_time_ms = found["log_time_ms"]
         self.sequences = Sequences.from_state(found["sequences"])
         self.clients = Clients.from_state(found["clients"])
@@ -154,17 +156,13 @@ class Decider:
         self._heartbeat_ms = found["heartbeat_ms"]
         self._status_ms = found["status_ms"]
         self._counters = Counter(found["counters"])
-        restored = map(experiments.from_state, found["experiments"])
-        self.experiments = {item.name: item for item in restored}
+        self.experiments = {
+            item["name"]: experiments.from_state(item) for item in found["experiments"]
+        }
 
     def counters(self) -> dict[str, int]:
         """Counts since the log's beginning."""
         return dict(sorted(self._counters.items()))
-
-    def _begin_time(self, log_time_ms: int) -> None:
-        """What was applied before the first tick holds from there: time 0 is long ago."""
-        for state in self.experiments.values():
-            state.since_ms = log_time_ms
 
     # -- orders
 
@@ -240,7 +238,9 @@ class Decider:
             self._judge_guardrails(state)
         if rose:
             for _, state in sorted(self.experiments.items()):
-                self._judge_step(state)
+                proposal = judging.step(state, self.sequences.watermark_ms)
+                if proposal is not None:
+                    self._decide(state, proposal)
 
     def _learn(self, batch: ObservationBatch) -> list[ExperimentState]:
         names = sorted({context.experiment for context in batch.contexts})
@@ -253,11 +253,6 @@ class Decider:
 
     def _judge_guardrails(self, state: ExperimentState) -> None:
         while (proposal := judging.breach(state)) is not None:
-            self._decide(state, proposal)
-
-    def _judge_step(self, state: ExperimentState) -> None:
-        proposal = judging.step(state, self.sequences.watermark_ms)
-        if proposal is not None:
             self._decide(state, proposal)
 
     # -- conclusions

@@ -142,9 +142,9 @@ def test_a_bad_candidate_is_rolled_back_and_stays_away(challenger: Variant, metr
 
 
 def test_equal_candidates_are_not_rolled_back() -> None:
-    """Nothing to see for a minute: no breach, the canary goes on by its own rules."""
+    """Nothing to see: no breach, the canary goes on by its own rules."""
     simulation = started(Variant(), CANARY, BANDIT, FULL)
-    simulation.run(60_000)
+    simulation.run(20_000)
     assert "ROLLBACK" not in path(simulation)
     holds(simulation)
 
@@ -162,7 +162,7 @@ def test_a_candidate_that_disagrees_waits_for_a_person() -> None:
 
 def test_a_joiner_that_is_down_means_waiting() -> None:
     """A minute without observations: no step, no verdict; a person's rollback works as ever."""
-    simulation = started(Variant(), CANARY, BANDIT, FULL)
+    simulation = started(Variant(), CANARY, BANDIT, FULL, rate=5)
     simulation.run(2_000)
     simulation.down.add("joiner")
     before = len(simulation.decisions())
@@ -196,15 +196,15 @@ def test_a_rollback_is_obeyed_while_nobody_decides() -> None:
     holds(simulation)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_crashes_change_nothing_that_counts(seed: int) -> None:
     """Workers die and go on from old checkpoints: repeated records are equal, and dropped."""
     challenger = Variant(error=0.3) if seed % 2 else Variant(conversion=0.35)
     simulation = started(challenger, CANARY, BANDIT, FULL, seed=seed, rate=20)
     crashes = 0
-    for _ in range(40):
+    for _ in range(20):
         simulation.checkpoint()
-        simulation.run(simulation.draw.choice([300, 1_000, 2_500]))
+        simulation.run(simulation.draw.choice([300, 1_000, 2_000]))
         if simulation.draw.random() < 0.5:
             simulation.crash(simulation.draw.choice(["joiner", "decider"]))
             crashes += 1
