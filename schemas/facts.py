@@ -2,19 +2,20 @@
 
 One observation record holds a batch of facts: contexts, attribute sets and names that the facts
 share, and one table per kind of fact. A table is a list of columns, little endian, packed.
-Writers pack rows (`ROW_STRUCTS`) or columns; readers get numpy arrays over the record's bytes.
+Readers get numpy arrays over the record's bytes.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from io import BytesIO
 from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
+from fastavro import schemaless_reader
 from numpy.typing import ArrayLike, NDArray
 
 from tidegate.schemas import catalogue, codec, limits
@@ -65,21 +66,8 @@ _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 _TEXTS_KEPT: Final = 8_192
-_FORMATS = {"u1": "B", "u4": "I", "u8": "Q", "i8": "q", "f4": "f", "f8": "d"}
-
 COLUMNS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType(_COLUMNS)
 """Columns of each kind of fact: (name, numpy width), in the order they are written."""
-ROWS: Final[Mapping[str, np.dtype[np.void]]] = MappingProxyType({
-    kind: np.dtype([(name, f"<{width}") for name, width in columns])
-    for kind, columns in _COLUMNS.items()
-})
-"""A row of each kind as a packed numpy record, without gaps."""
-ROW_STRUCTS: Final[Mapping[str, struct.Struct]] = MappingProxyType({
-    kind: struct.Struct("<" + "".join(_FORMATS[width] for _, width in columns))
-    for kind, columns in _COLUMNS.items()
-})
-"""The same row for `struct`: joined packed rows are what `rows_to_table` takes."""
-
 _DTYPES: Final[Mapping[str, Mapping[str, np.dtype[Any]]]] = {
     kind: {name: np.dtype(f"<{width}") for name, width in columns}
     for kind, columns in _COLUMNS.items()
@@ -126,12 +114,6 @@ class ObservationBatch:
         return 0 if table is None else len(table[COLUMNS[kind][0][0]])
 
 
-def rows_to_table(kind: str, rows: bytes | bytearray) -> Table:
-    """Columns of rows that were packed with `ROW_STRUCTS[kind]` and joined."""
-    records = np.frombuffer(rows, dtype=ROWS[kind])
-    return {name: np.ascontiguousarray(records[name]) for name, _ in COLUMNS[kind]}
-
-
 def columns_to_table(kind: str, columns: Mapping[str, ArrayLike]) -> Table:
     """Columns converted to the widths of the kind; `columns` must name exactly its columns."""
     if columns.keys() != _DTYPES[kind].keys():
@@ -143,7 +125,13 @@ def columns_to_table(kind: str, columns: Mapping[str, ArrayLike]) -> Table:
 
 def empty_table(kind: str) -> Table:
     """The table of a kind without facts."""
-    return rows_to_table(kind, b"")
+    return _EMPTY[kind]
+
+
+_EMPTY: Final[Mapping[str, Table]] = {
+    kind: columns_to_table(kind, {name: () for name, _ in columns})
+    for kind, columns in COLUMNS.items()
+}
 
 
 def encode_observation(batch: ObservationBatch) -> bytes:
@@ -200,18 +188,42 @@ def decode_observation(value: bytes) -> ObservationBatch:
             column lengths that do not fit the count, indexes out of range, unknown codes,
             an engine, context or attribute set that is not sound.
     """
-    record = codec.decode_record("observation", value)
-    contexts = tuple(Context(**item) for item in record["contexts"])
-    attributes = tuple(tuple(sorted(item.items())) for item in record["attributes"])
-    batch = ObservationBatch(
-        record["source_partition"], record["partition"], record["sequence"], record["engine"],
-        record["log_time"], tuple(record["covers"]), contexts, attributes,
-        tuple(record["names"]), _read_tables(record["tables"]),
-    )
+    batch = _read_canonical(value)
+    if batch is None:
+        batch = _batch(codec.decode_record("observation", value))
     _check_head(batch)
     for kind, table in batch.tables.items():
         _check_table(batch, kind, table)
     return batch
+
+
+def _read_canonical(value: bytes) -> ObservationBatch | None:
+    """The batch in `value` if these are the very bytes that `encode_observation` writes of it.
+
+    What encodes to the same bytes cannot have been misread, so the costly look at their
+    structure can be left out; None says that it cannot.
+    """
+    newest = catalogue.latest("observation")
+    if not value.startswith(newest.head) or len(value) > limits.OBSERVATION_BYTES_MAX:
+        return None
+    stream = BytesIO(value)
+    stream.seek(len(newest.head))
+    try:
+        record: Any = schemaless_reader(stream, newest.parsed, None)
+        batch = _batch(record)
+        return batch if encode_observation(batch) == value else None
+    except (EventError, ValueError, EOFError, LookupError, TypeError, OverflowError):
+        return None
+
+
+def _batch(record: Mapping[str, Any]) -> ObservationBatch:
+    contexts = tuple(Context(**item) for item in record["contexts"])
+    attributes = tuple(tuple(sorted(item.items())) for item in record["attributes"])
+    return ObservationBatch(
+        record["source_partition"], record["partition"], record["sequence"], record["engine"],
+        record["log_time"], tuple(record["covers"]), contexts, attributes,
+        tuple(record["names"]), _read_tables(record["tables"]),
+    )
 
 
 def _read_tables(found: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
@@ -232,7 +244,7 @@ def _read_tables(found: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
                 raise EventError("length", f"{kind}.{name}: not {count} items of {width}")
             table[name] = np.frombuffer(column["data"], dtype=dtype)
         tables[kind] = table
-    return {kind: tables[kind] if kind in tables else empty_table(kind) for kind in COLUMNS}
+    return {kind: tables.get(kind, _EMPTY[kind]) for kind in COLUMNS}
 
 
 def _check_head(batch: ObservationBatch) -> None:

@@ -34,7 +34,10 @@ ROWS: Mapping[str, tuple[Any, ...]] = {
 def batch(**changes: Any) -> ObservationBatch:
     """One fact of every kind."""
     tables = {
-        kind: facts.rows_to_table(kind, facts.ROW_STRUCTS[kind].pack(*row))
+        kind: facts.columns_to_table(
+            kind,
+            {name: [item] for (name, _), item in zip(facts.COLUMNS[kind], row, strict=True)},
+        )
         for kind, row in ROWS.items()
     }
     whole = ObservationBatch(
@@ -86,35 +89,10 @@ def test_a_batch_without_facts_says_how_far_it_came() -> None:
     assert all(found.count(kind) == 0 for kind in facts.COLUMNS)
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.floats(-1e15, 1e15)), max_size=50))
-@settings(max_examples=50, deadline=None)
-def test_rows_and_columns_are_one_table(rows: list[tuple[int, float]]) -> None:
-    """Packed rows, transposed, equal the same values packed by column: equal bytes."""
-    pack = facts.ROW_STRUCTS["matched"].pack
-    by_row = facts.rows_to_table(
-        "matched", b"".join(pack(request, 0, 1, value, 7, 0) for request, value in rows)
-    )
-    count = len(rows)
-    by_column = facts.columns_to_table("matched", {
-        "request": np.array([request for request, _ in rows], dtype=np.uint64),
-        "context": [0] * count, "metric": [1] * count, "value": [value for _, value in rows],
-        "occurred_at": [7] * count, "source": [0] * count,
-    })  # fmt: skip
-    sides = [batch(tables={"matched": table}) for table in (by_row, by_column)]
-    assert encode_observation(sides[0]) == encode_observation(sides[1])
-
-
 def test_columns_must_be_those_of_the_kind() -> None:
     """A column too few is the writer's mistake and is said at once."""
     with pytest.raises(ValueError, match="columns of 'measure'"):
         facts.columns_to_table("measure", {"row": [0], "name": [0]})
-
-
-def test_widths_are_the_documented_ones() -> None:
-    """Rows have no gaps: numpy's row, the struct and the sum of the columns agree."""
-    for kind, columns in facts.COLUMNS.items():
-        total = sum(np.dtype(width).itemsize for _, width in columns)
-        assert facts.ROWS[kind].itemsize == facts.ROW_STRUCTS[kind].size == total
 
 
 @pytest.mark.parametrize(
