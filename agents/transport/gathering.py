@@ -4,7 +4,8 @@ record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Any
 
 from faust.types import TP
@@ -22,10 +23,11 @@ class Gathering:
     def __init__(self) -> None:
         self._held: dict[TP, list[Any]] = {}
         self._since: dict[TP, float] = {}
-        self._due: set[TP] = set()
 
-    def add(self, groups: Mapping[TP, list[Any]], now_seconds: float) -> None:
-        """Take messages by topic-partition, each in order."""
+    def exchange(
+        self, groups: Mapping[TP, list[Any]], now_seconds: float, everything: bool
+    ) -> dict[TP, list[Any]]:
+        """Take messages by topic-partition, each in order; give back what is due, or everything."""
         for tp, messages in groups.items():
             held = self._held.get(tp)
             if held is None:
@@ -33,30 +35,24 @@ class Gathering:
                 self._since[tp] = now_seconds
             else:
                 held += messages
-            # A mark is a record without value.
-            if len(held) >= HOLD_RECORDS or any(message.value() is None for message in messages):
-                self._due.add(tp)
+            if not everything and (len(held) >= HOLD_RECORDS or _has_mark(messages)):
+                self._since[tp] = -inf
+        latest = inf if everything else now_seconds - HOLD_SECONDS
+        due = [tp for tp, since in self._since.items() if since <= latest]
+        for tp in due:
+            del self._since[tp]
+        return {tp: self._held.pop(tp) for tp in due}
 
     def count(self, tp: TP) -> int:
         """How many messages of a topic-partition are held."""
-        held = self._held.get(tp)
-        return len(held) if held is not None else 0
-
-    def take(self, now_seconds: float, everything: bool) -> dict[TP, list[Any]]:
-        """What is due, or everything; it is held no longer."""
-        chosen = [
-            tp
-            for tp, since in self._since.items()
-            if everything or tp in self._due or now_seconds - since >= HOLD_SECONDS
-        ]
-        taken = {tp: self._held.pop(tp) for tp in chosen}
-        for tp in chosen:
-            del self._since[tp]
-        self._due.difference_update(chosen)
-        return taken
+        return len(self._held.get(tp, ()))
 
     def clear(self) -> None:
         """Forget what is held: it is read again."""
         self._held.clear()
         self._since.clear()
-        self._due.clear()
+
+
+def _has_mark(messages: Iterable[Any]) -> bool:
+    # A mark is a record without value.
+    return any(message.value() is None for message in messages)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import confluent_kafka
@@ -88,9 +89,7 @@ class HybridConsumer(BatchConsumer):
         self._emptied = len(messages) < _CONSUME_RECORDS
         groups = _group(messages)
         self._grown.update(groups)
-        now_seconds = time.monotonic()
-        self._gathering.add(groups, now_seconds)
-        due = self._gathering.take(now_seconds, everything=not self._emptied)
+        due = self._gathering.exchange(groups, time.monotonic(), everything=not self._emptied)
         return [(tp, from_librdkafka(of_one)) for tp, of_one in due.items()], records
 
     def _some_wanted(self) -> bool:
@@ -131,26 +130,50 @@ def _note(error: KafkaError) -> None:
     _log.warning("librdkafka reported %s", error)
 
 
-def _group(messages: Iterable[Any]) -> dict[TP, list[Any]]:
+def _group(messages: Sequence[Any]) -> dict[TP, list[Any]]:
     """Messages by topic-partition, in order.
 
     Raises:
         KafkaException: librdkafka reported something it does not get over by itself.
     """
+    errors = [error for message in messages if (error := message.error()) is not None]
+    for error in errors:
+        if error.code() not in _PASSING:
+            raise KafkaException(error)
+        _note(error)
+    if errors:
+        messages = [message for message in messages if message.error() is None]
     groups: dict[TP, list[Any]] = {}
-    current: list[Any] = []
-    place = None
-    for message in messages:
-        error = message.error()
-        if error is not None:
-            if error.code() not in _PASSING:
-                raise KafkaException(error)
-            _note(error)
-            continue
-        if place != (place := (message.topic(), message.partition())):
-            current = groups.setdefault(TP(*place), [])
-        current.append(message)
+    for tp, run in _runs(messages):
+        groups.setdefault(tp, []).extend(run)
     return groups
+
+
+def _runs(messages: Sequence[Any]) -> Iterator[tuple[TP, Sequence[Any]]]:
+    """Neighbours of one topic-partition with dense offsets.
+
+    Offsets of a topic-partition ascend, so where two of its messages lie as far apart as their
+    offsets, all between them are its own too: a run's end is found by bisection, without asking
+    every message.
+    """
+    start = 0
+    while start < len(messages):
+        topic, partition = messages[start].topic(), messages[start].partition()
+        lead = messages[start].offset() - start
+
+        def beyond(
+            index: int, topic: str = topic, partition: int = partition, lead: int = lead
+        ) -> bool:
+            message = messages[index]
+            return bool(
+                message.offset() - index != lead
+                or message.partition() != partition
+                or message.topic() != topic
+            )
+
+        stop = start + bisect_left(range(start, len(messages)), True, key=beyond)
+        yield TP(topic, partition), messages[start:stop]
+        start = stop
 
 
 class HybridTransport(Transport):

@@ -10,12 +10,14 @@ import confluent_kafka
 import pytest
 from confluent_kafka import KafkaError
 from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.agents.transport.recording import RecordingFlow
 from tests.agents.transport.stubs import HERE, THERE, StubThread, offsets, stub_consumer, take
 from tests.agents.transport.test_fetched import LibrdkafkaMessage, Record
 from tests.agents.transport.workers import Stopped
-from tidegate.agents.transport import BatchConsumer, gathering
+from tidegate.agents.transport import BatchConsumer, gathering, librdkafka_fetch
 
 
 class Message(LibrdkafkaMessage):
@@ -121,6 +123,36 @@ def test_mixed_messages_become_one_batch_a_topic_partition(tmp_path: Path) -> No
         assert len(delivered) == 2
         assert offsets(delivered, HERE) == [0, 1, 2, 3]
         assert offsets(delivered, THERE) == [0, 1, 2]
+
+    asyncio.run(test())
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), max_size=20))
+def test_messages_are_grouped_as_if_each_was_asked(pieces: list[tuple[int, int]]) -> None:
+    """Runs are found by bisection: the same groups, however fetches are mixed."""
+    places = [TP("x.a", 0), TP("x.a", 1), TP("x.b", 0), TP("x.b", 1)]
+    following = dict.fromkeys(places, 7)
+    listed: list[Message] = []
+    expected: dict[TP, list[int]] = {}
+    for index, count in pieces:
+        tp = places[index]
+        listed += messages(tp, following[tp], count)
+        expected.setdefault(tp, []).extend(range(following[tp], following[tp] + count))
+        following[tp] += count
+    groups = librdkafka_fetch._group(listed)
+    found = {tp: [message.offset() for message in several] for tp, several in groups.items()}
+    assert found == expected
+    assert list(found) == list(expected)
+
+
+def test_a_hole_between_messages_is_not_bridged(tmp_path: Path) -> None:
+    """Two runs of one topic-partition with a hole between them make no dense batch."""
+
+    async def test() -> None:
+        consumer, _, client = await started(RecordingFlow(), tmp_path)
+        client.queued.append([*messages(HERE, 0, 3), *messages(THERE, 0, 1), *messages(HERE, 4, 2)])
+        with pytest.raises(Stopped, match="hole: offset 3 comes next, but 4 was read"):
+            await take(consumer)
 
     asyncio.run(test())
 
