@@ -147,7 +147,6 @@ def _compared(case: _Case) -> Reading:
         verdict = Verdict.FAIL
     elif found.is_within(goal, case.limit):
         verdict = Verdict.PASS
-    word, nearest = ("at least", found.lower) if goal == "decrease" else ("at most", found.upper)
     sentence = ""
     if found.estimate is not None:
         sentence = (
@@ -155,10 +154,11 @@ def _compared(case: _Case) -> Reading:
             f" {_value(case.metric, found.control)} in control:"
             f" {_effect(case.metric, found.estimate, relative)}"
         )
-    if nearest is not None:
+    if found.lower is not None and found.upper is not None:
         limit = _effect(case.metric, case.limit, relative).removeprefix("+")
-        bound = _effect(case.metric, nearest, relative)
-        sentence += f", {word} {bound} {_terms(case, limit, found.n_candidate)}"
+        bounds = [_effect(case.metric, bound, relative) for bound in (found.lower, found.upper)]
+        said = _bounds(verdict, goal == "decrease", *bounds)
+        sentence += f", {said} {_terms(case, limit, found.n_candidate)}"
     return case.reading(
         verdict,
         n,
@@ -180,12 +180,13 @@ def _bounded_mean(case: _Case) -> Reading:
     found = method_for(_is_share(case.metric)).bound(moments, case.guardrail.alpha)
     if found is None:
         return case.reading(Verdict.INCONCLUSIVE, moments.n, value=moments.mean)
-    verdict = _against(found, case.limit, case.guardrail.max is not None)
-    word, bound = ("at least", found.lower) if case.guardrail.max else ("at most", found.upper)
-    limit = _value(case.metric, case.limit)
+    is_max = case.guardrail.max is not None
+    verdict = _against(found, case.limit, is_max)
+    low, high = (_value(case.metric, bound) for bound in (found.lower, found.upper))
     sentence = (
-        f"{case.label} {_value(case.metric, found.estimate)}, {word}"
-        f" {_value(case.metric, bound)} {_terms(case, limit, found.n)}"
+        f"{case.label} {_value(case.metric, found.estimate)},"
+        f" {_bounds(verdict, is_max, low, high)}"
+        f" {_terms(case, _value(case.metric, case.limit), found.n)}"
     )
     return case.reading(
         verdict,
@@ -209,11 +210,11 @@ def _bounded_quantile(case: _Case) -> Reading:
     found = share.bound(n, above, case.guardrail.alpha)
     is_max = case.guardrail.max is not None
     verdict = _against(found, allowed, is_max)
-    word, nearest = ("at least", found.lower) if is_max else ("at most", found.upper)
+    bounds = _bounds(verdict, is_max, percent(found.lower), percent(found.upper))
     said = "" if value is None else f" {_value(case.metric, value)}"
     sentence = (
         f"{case.label}{said}: {percent(found.estimate)} of requests above"
-        f" {_value(case.metric, bound)}, {word} {percent(nearest)}"
+        f" {_value(case.metric, bound)}, {bounds}"
         f" {_terms(case, percent(allowed), n)}"
     )
     return case.reading(
@@ -233,6 +234,14 @@ def _against(found: Bound, limit: float, is_max: bool) -> Verdict:
     if surely_beyond:
         return Verdict.FAIL
     return Verdict.PASS if surely_within else Verdict.INCONCLUSIVE
+
+
+def _bounds(verdict: Verdict, is_high_bad: bool, low: str, high: str) -> str:
+    """What is sure: of a failure how bad at least, of a pass how bad at most, else both bounds."""
+    if verdict is Verdict.INCONCLUSIVE:
+        return f"between {low} and {high}"
+    is_low_sure = (verdict is Verdict.FAIL) == is_high_bad
+    return f"at least {low}" if is_low_sure else f"at most {high}"
 
 
 def _is_share(metric: Metric) -> bool:

@@ -130,15 +130,9 @@ def settings_at(spec: ExperimentSpec, step: int) -> Any:
 def shares_at(
     spec: ExperimentSpec, candidates: tuple[str, ...], winner: str, step: int, increment: int
 ) -> Shares:
-    """The shares an increment of a step starts with, every variant named.
-
-    With no candidate left control serves everybody.
-    """
-    if candidates:
-        start = strategy_at(spec, step).start
-        shares = start(settings_at(spec, step), spec.control, candidates, winner, increment)
-    else:
-        shares = all_to(spec.control)
+    """The shares an increment of a step starts with, every variant named."""
+    start = strategy_at(spec, step).start
+    shares = start(settings_at(spec, step), spec.control, candidates, winner, increment)
     return Shares({**dict.fromkeys(spec.variants, 0), **shares.weights}, shares.shadow)
 
 

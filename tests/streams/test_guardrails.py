@@ -88,7 +88,7 @@ def test_harm_relative_to_control(groups: tuple[Group, ...], verdict: Verdict) -
 def test_the_bound_named_is_the_one_nearest_to_no_harm() -> None:
     """'At most' must be true at whatever time one looks, for a benefit as for a harm."""
     better = reading(*outcomes(20_000, 3000, 4000), **RELATIVE)
-    assert "+33.3 %, at most +" in better.sentence
+    assert "+33.3 %, at least +" in better.sentence
     found = reading(*outcomes(20_000, 4000, 3000), **RELATIVE)
     assert found.upper is not None
     assert found.effect == -0.25
@@ -122,7 +122,8 @@ def test_bounds_on_a_mean(guardrail: dict[str, Any], latency_ms: float, verdict:
         **guardrail,
     )
     assert found.verdict is verdict
-    assert found.sentence.startswith(f"speed {latency_ms:g} ms, at least ")
+    word = "at least" if verdict is Verdict.FAIL else "at most"
+    assert found.sentence.startswith(f"speed {latency_ms:g} ms, {word} ")
     assert "(limit 100 ms, 95 % always valid, n = 1,000)" in found.sentence
 
 
@@ -142,7 +143,8 @@ def test_lower_bounds_on_a_share(converted: int, verdict: Verdict) -> None:
         Group("challenger", 1000, converted=converted, closed=True), metric="conversion", min="20%"
     )
     assert found.verdict is verdict
-    assert ", at most " in found.sentence
+    words = {Verdict.FAIL: "at most", Verdict.PASS: "at least", Verdict.INCONCLUSIVE: "between"}
+    assert f", {words[verdict]} " in found.sentence
 
 
 def test_bounds_need_data() -> None:
@@ -163,7 +165,8 @@ def test_bounds_on_a_quantile(slow: int, verdict: Verdict) -> None:
         max="100ms",
     )
     assert (found.verdict, found.share) == (verdict, slow / 1000)
-    assert "of requests above 100 ms, at least" in found.sentence
+    words = {Verdict.FAIL: "at least", Verdict.PASS: "at most", Verdict.INCONCLUSIVE: "between"}
+    assert f"of requests above 100 ms, {words[verdict]} " in found.sentence
     assert "(limit 10.0 %, 95 % always valid, n = 1,000)" in found.sentence
 
 
@@ -177,6 +180,37 @@ def test_lower_bounds_on_a_quantile(low: int, verdict: Verdict) -> None:
         min="50ms",
     )
     assert found.verdict is verdict
+
+
+def test_means_are_compared_in_their_own_unit() -> None:
+    """Milliseconds against milliseconds; without any spread nothing is said."""
+    slower = {"metric": "speed", "compare": "control", "worse_by": 5}
+    flat = (Group("champion", 500), Group("challenger", 500, latency_ms=90.0))
+    assert reading(*flat, **slower).verdict is Verdict.INCONCLUSIVE
+    spread = (
+        Group("champion", 250),
+        Group("champion", 250, latency_ms=22.0),
+        Group("challenger", 250, latency_ms=30.0),
+        Group("challenger", 250, latency_ms=32.0),
+    )
+    found = reading(*spread, **slower)
+    assert found.verdict is Verdict.FAIL
+    assert found.sentence.startswith("speed 31 ms against 21 ms in control: +10 ms, at least +9")
+    quicker = reading(*spread[2:], *spread[:2], **slower)
+    assert quicker.verdict is Verdict.FAIL
+
+
+def test_a_candidate_that_is_better_passes() -> None:
+    """The difference carries its sign."""
+    better = (
+        Group("champion", 500, latency_ms=50.0),
+        Group("champion", 500, latency_ms=52.0),
+        Group("challenger", 500),
+        Group("challenger", 500, latency_ms=22.0),
+    )
+    found = reading(*better, metric="speed", compare="control", worse_by=5)
+    assert found.verdict is Verdict.PASS
+    assert ": -30 ms, at most -29" in found.sentence
 
 
 def test_evidence_may_begin_later() -> None:

@@ -97,6 +97,27 @@ def test_an_own_order_is_known_after_memory_let_go(world: World) -> None:
     assert len(world.decisions()) == before
 
 
+def test_an_own_order_of_an_older_generation_says_nothing(world: World) -> None:
+    """What was withheld then may serve now."""
+    world.observe(*BAD)
+    (order,) = world.own_orders()
+    world.order(
+        "APPLY", spec_of({"canary": CANARY}, salt="again"), parent=world.state.spec.digest()
+    )
+    world.decider.advance(world.log_time_ms + 3 * 86_400_000)
+    before = len(world.decisions())
+    world.send(CONTROL, codec.encode(order))
+    assert len(world.decisions()) == before
+    assert world.state.candidates == ("challenger",)
+
+
+def test_an_own_order_to_nothing_is_refused() -> None:
+    """Without the experiment there is nobody whose word it could be."""
+    world = World()
+    world.order("ROLLBACK", arguments={"variant": "challenger"}, role="decider")
+    assert (world.last().action, world.last().version) == ("REFUSED", 0)
+
+
 def test_an_order_in_our_name_that_we_never_gave_is_obeyed(world: World) -> None:
     """Clients have obeyed it already, and the table has to agree with them."""
     world.order("ROLLBACK", arguments={"variant": "challenger"}, role="decider", generation=1)

@@ -249,6 +249,37 @@ def test_a_breach_in_a_bandit_steps_back_to_the_canary_before() -> None:
     assert (world.last().action, world.last().step, world.state.increment) == ("STEP_BACK", 0, 1)
 
 
+@pytest.mark.parametrize("first", [{"bandit": BANDIT}, {"canary": {**CANARY, "weights": ["5%"]}}])
+def test_with_nothing_below_a_step_back_is_a_rollback(first: Mapping[str, Any]) -> None:
+    """The smallest share is none at all."""
+    world = World()
+    world.apply(first, FULL, guardrails=[{**ERRORS, "on_breach": "step_back"}])
+    world.observe(*bad())
+    assert world.last().action == "ROLLBACK"
+
+
+def test_a_step_back_after_a_shadow_is_a_rollback() -> None:
+    """A shadow serves nobody: it is no smaller share."""
+    world = World()
+    world.apply(
+        {"shadow": {"until": {"requests": 5}}},
+        {"canary": CANARY},
+        FULL,
+        guardrails=[{**ERRORS, "on_breach": "step_back"}],
+    )
+    world.order("PROMOTE", arguments={"to": "next"})
+    world.observe(*bad())
+    assert world.last().action == "ROLLBACK"
+
+
+def test_what_was_promoted_cannot_step_back() -> None:
+    """There is no concurrent control to compare with: all or nothing."""
+    world = canary(guardrails=[{**ERRORS, "on_breach": "step_back"}])
+    world.order("PROMOTE")
+    world.observe(Group("champion", 500, 5, version=1), Group("challenger", 500, 100, version=1))
+    assert world.last().action == "ROLLBACK"
+
+
 def test_the_gravest_reaction_goes_first() -> None:
     """Two guardrails fail in one batch: the rollback is not held up by the pause."""
     world = canary(guardrails=[{**ERRORS, "on_breach": "pause"}, ERRORS])

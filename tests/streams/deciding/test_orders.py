@@ -100,6 +100,23 @@ def test_promote_needs_a_name_among_several(three: World) -> None:
     assert three.last().weights == {"champion": 0, "blue": 0, "green": 10_000}
 
 
+def test_what_is_rolled_back_is_not_promoted(three: World) -> None:
+    """Rollback wins, also while others go on."""
+    three.order("ROLLBACK", arguments={"variant": "blue"})
+    three.order("PROMOTE", arguments={"variant": "blue"})
+    assert three.last().action == "REFUSED"
+    assert "rolled back for this generation" in three.last().reason
+
+
+def test_the_last_step_has_no_next() -> None:
+    """Passing on needs somewhere to go."""
+    world = World()
+    world.apply({"canary": CANARY})
+    world.order("PROMOTE", arguments={"to": "next"})
+    assert world.last().action == "REFUSED"
+    assert "no step follows" in world.last().reason
+
+
 def test_rollback_gives_the_share_to_control(three: World) -> None:
     """The others keep every bucket; the release goes on without it."""
     before = three.tables()[-1]
