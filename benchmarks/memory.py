@@ -33,11 +33,12 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-def fill(joiner: Joiner, workload: Workload, log_time_ms: int) -> None:
-    """Let the joiner take the predictions of a workload at one log time."""
+def fill(joiner: Joiner, workload: Workload) -> None:
+    """Let the joiner take the predictions of a workload at the time it begins."""
+    log_time_ms = workload.begin_ms
     joiner.advance(log_time_ms)
     values: list[bytes | None] = []
-    for event in workload.produced():
+    for event in workload.requests():
         if event.topic == "predictions":
             values.append(event.value)
             if len(values) == _RUN_RECORDS:
@@ -59,17 +60,17 @@ def measure(requests: int, features: int) -> None:
     """Fill with requests, close them, fill again; print bytes per pending request."""
     workload = Workload(requests, features=features, reward_wait_ms=_WAIT_MS)
     joiner = Joiner(0, _SETTINGS, "engine", discard)
-    fill(joiner, Workload(5_000, features=features), workload.begin_ms - 10**9)
-    joiner.advance(workload.begin_ms - 10**8)
+    early_ms = workload.begin_ms - 10 * _SETTINGS.closed_memory_ms
+    fill(joiner, replace(workload, predictions=5_000, seed=0, begin_ms=early_ms))
+    joiner.advance(workload.begin_ms)
     gc.collect()
     before = resident_bytes()
-    fill(joiner, workload, workload.begin_ms)
+    fill(joiner, workload)
     gc.collect()
     opened = resident_bytes()
-    later_ms = workload.begin_ms + 10 * _SETTINGS.closed_memory_ms
-    joiner.advance(workload.begin_ms + workload.length_ms + _SETTINGS.closed_memory_ms + 1_000)
-    second = replace(workload, seed=workload.seed + 1, begin_ms=later_ms)
-    fill(joiner, second, joiner.state.log_time_ms)
+    # All have closed by then, and none is forgotten.
+    later_ms = workload.begin_ms + workload.length_ms + _SETTINGS.closed_memory_ms + 1_000
+    fill(joiner, replace(workload, seed=workload.seed + 1, begin_ms=later_ms))
     gc.collect()
     both = resident_bytes()
     counters = joiner.counters()

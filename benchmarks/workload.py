@@ -74,7 +74,7 @@ class Workload:
         window: list[Produced] = []
         horizon_ms = OUTCOME_DELAY_MS_MAX + 1
         next_cut_ms = self.begin_ms + 2 * horizon_ms
-        for event in self._requests():
+        for event in self.requests():
             window.append(event)
             if event.time_ms > next_cut_ms and event.topic == "predictions":
                 window.sort(key=lambda item: item.time_ms)
@@ -84,7 +84,7 @@ class Workload:
                 next_cut_ms = event.time_ms + horizon_ms
         yield from sorted(window, key=lambda item: item.time_ms)
 
-    def _requests(self) -> Iterator[Produced]:
+    def requests(self) -> Iterator[Produced]:
         """Requests in order of time, each followed by what comes of it."""
         draw = random.Random(self.seed)
         for number in range(self.predictions):
