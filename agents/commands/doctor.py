@@ -110,7 +110,7 @@ def _ticks(settings: Settings) -> Finding:
     remedy = "start a ticker: `tidegate worker --role ticker` (part of `tidegate up`)"
     if age_ms is None:
         return Finding("ticks", False, "nobody ticks: time stands still for all agents", remedy)
-    detail = f"the last tick on control is {age_ms / 1_000:.1f} s old"
+    detail = f"the last tick on control is {max(0, age_ms) / 1_000:.1f} s old"
     if age_ms > _TICK_AGE_MS_MAX:
         return Finding("ticks", False, detail, remedy)
     return Finding("ticks", True, detail)
