@@ -74,6 +74,10 @@ def summarise(entries: bytes) -> list[MetricSummary]:
 
     First and last by time of occurrence; at equal times the order of the logs decides.
     """
+    if len(entries) == ENTRY_BYTES:  # almost always
+        metric, _, value, _ = ENTRY.unpack(entries)
+        once = (metric, 1, value, value, value, value, value)
+        return [once] if metric < ACTIVATION_ENTRY else []
     by_metric: dict[int, list[tuple[int, int, float]]] = {}
     for place, (metric, _, value, after) in enumerate(ENTRY.iter_unpack(entries)):
         if metric < ACTIVATION_ENTRY:

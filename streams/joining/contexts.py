@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from tidegate.schemas.context import Attributes, Context
 from tidegate.schemas.decoding.columns import PredictionTail, ShadowTail
@@ -28,7 +28,16 @@ class Interner(Generic[Item]):
     caller's part. `costs[number]` is about how many bytes the value's texts take in a record.
     """
 
-    __slots__ = ("_by_identity", "_free", "_limit", "_numbers", "costs", "items", "last_used_ms")
+    __slots__ = (
+        "_by_identity",
+        "_free",
+        "_kept",
+        "_limit",
+        "_numbers",
+        "costs",
+        "items",
+        "last_used_ms",
+    )
 
     def __init__(self, limit: int) -> None:
         self.items: list[Item | None] = []
@@ -37,7 +46,8 @@ class Interner(Generic[Item]):
         self._limit = limit
         self._numbers: dict[Item, int] = {}
         self._free: list[int] = []
-        self._by_identity: dict[int, tuple[Item, int]] = {}
+        self._by_identity: dict[int, int] = {}
+        self._kept: list[Item] = []
 
     def number(self, item: Item) -> int:
         """The number of a value, a new one if need be; `NONE` when all are taken."""
@@ -62,16 +72,16 @@ class Interner(Generic[Item]):
     def numbers(self, items: Sequence[Item]) -> list[int]:
         """The numbers of many values, most of them the same few objects.
 
-        Looking an object up by identity spares hashing its contents; the cache holds the object,
-        so its identity cannot pass to another one.
+        Looking an object up by identity spares hashing its contents; the object is held as long
+        as it is looked up, so its identity cannot pass to another one.
         """
-        known = self._by_identity
-        found = list(map(known.get, map(id, items)))
+        found = list(map(self._by_identity.get, map(id, items)))
         if None in found:
-            for place, item in enumerate(items):
-                if found[place] is None:
-                    found[place] = (item, self._remember(item))
-        return [pair[1] for pair in found if pair is not None]
+            return [
+                self._remember(item) if number is None else number
+                for item, number in zip(items, found, strict=True)
+            ]
+        return cast("list[int]", found)
 
     def get(self, number: int) -> Item:
         """The value behind a number that is in use.
@@ -102,7 +112,7 @@ class Interner(Generic[Item]):
             self.items[number] = None
             heappush(self._free, number)
         if old:
-            self._by_identity.clear()
+            self._forget_objects()
 
     def dump(self, write: Callable[[Item], Any]) -> list[Any]:
         """JSON form: one `[value, last_used_ms]` or None per number."""
@@ -120,16 +130,20 @@ class Interner(Generic[Item]):
         self._numbers = {item: n for n, item in enumerate(self.items) if item is not None}
         self._free = [number for number, item in enumerate(self.items) if item is None]
         heapify(self._free)
-        self._by_identity.clear()
+        self._forget_objects()
 
     def _remember(self, item: Item) -> int:
-        known = self._by_identity
-        if len(known) >= _CACHE_MAX:
-            known.clear()
+        if len(self._kept) >= _CACHE_MAX:
+            self._forget_objects()
         number = self.number(item)
         if number != NONE:
-            known[id(item)] = (item, number)
+            self._by_identity[id(item)] = number
+            self._kept.append(item)
         return number
+
+    def _forget_objects(self) -> None:
+        self._by_identity.clear()
+        self._kept.clear()
 
 
 class Interned:

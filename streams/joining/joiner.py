@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tidegate.schemas.codec import Bindings
 from tidegate.schemas.marks import Marker
 from tidegate.streams.joining.closing import advance
 from tidegate.streams.joining.outcomes import Outcomes
@@ -17,11 +18,18 @@ class Joiner:
     """Handler of the canonical merge of `predictions`, `shadow-predictions` and `outcomes`.
 
     What it puts out, on `observations` and `dead-letters`, is a function of the order of the
-    records alone. `engine` names who concluded it.
+    records alone, given what `bindings` say. `engine` names who concluded it.
     """
 
-    def __init__(self, partition: int, settings: JoinerSettings, engine: str, emit: Emit) -> None:
-        self._arguments = (partition, settings, engine, emit)
+    def __init__(
+        self,
+        partition: int,
+        settings: JoinerSettings,
+        engine: str,
+        emit: Emit,
+        bindings: Bindings | None = None,
+    ) -> None:
+        self._arguments = (partition, settings, engine, emit, bindings)
         self._begin()
 
     def advance(self, log_time_ms: int) -> None:
@@ -29,7 +37,11 @@ class Joiner:
         advance(self.state, log_time_ms)
 
     def records(self, run: Run) -> None:
-        """Join a run of one topic."""
+        """Join a run of one topic.
+
+        Raises:
+            UnknownSchemaId: before anything of the run counts; it may be given again.
+        """
         self._by_rank[run.rank].records(run)
 
     def marker(self, rank: int, offset: int, marker: Marker) -> None:

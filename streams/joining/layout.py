@@ -21,6 +21,8 @@ CLOSED_BYTES: Final = 20
 """What is kept of the head once closed: served_at, unit, tail; entries follow."""
 IDENTITY: Final = struct.Struct("<qQI")
 """served_at, unit, tail: how an open and a closed request begin."""
+TAIL_AND_SET: Final = struct.Struct("<16xII")
+"""tail and attributes of an open request."""
 
 ENTRY: Final = struct.Struct("<IQdI")
 """An outcome: metric, outcome id, value, occurred_at - served_at + early tolerance. A shadow:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tidegate.schemas.decoding.columns import OutcomeTail
+from tidegate.schemas.decoding.columns import OutcomeColumns, OutcomeTail
 from tidegate.schemas.decoding.outcomes import OutcomeDecoder
 from tidegate.schemas.facts import NONE
 from tidegate.streams.joining import attribution
+from tidegate.streams.joining.batches import ROW_BYTES
 from tidegate.streams.joining.layout import (
     ACTIVATION_ENTRY,
     CLOSED_BYTES,
@@ -41,28 +42,62 @@ class Outcomes:
 
     def __init__(self, state: JoinState) -> None:
         self._state = state
-        self._decoder = OutcomeDecoder()
+        self._decoder = OutcomeDecoder(state.bindings)
 
     def records(self, run: Run) -> None:
         """Take a run of outcomes."""
         state = self._state
         columns = self._decoder.decode(run.values, run.start, run.stop)
         refuse(state, run, columns, columns.occurred_at)
-        open_requests, closed = state.requests.open, state.requests.closed
-        covers, base = state.batches.covers, run.first_offset - run.start + 1
+        self._credit(run, columns, self._names(columns.tails))
+        state.batches.covers[OUTCOME] = run.first_offset + run.stop - run.start
+
+    def _credit(self, run: Run, columns: OutcomeColumns, names: list[Named]) -> None:
+        """The inner loop: what happens to almost every record stands here, the rest is called."""
+        state = self._state
+        batches, open_requests, items = (
+            state.batches,
+            state.requests.open,
+            state.interned.tails.items,
+        )
+        tail_costs, early_ms = state.interned.tails.costs, state.settings.early_tolerance_ms
+        least_cost, by_tail = batches.least_cost, batches.by_tail
+        covers, base = batches.covers, run.first_offset - run.start + 1
+        counted = 0
         for index, key, outcome_id, value, occurred_ms, named in zip(
             columns.index, columns.keys, columns.outcome_ids, columns.values,
-            columns.occurred_at, self._names(columns.tails), strict=True,
+            columns.occurred_at, names, strict=True,
         ):  # fmt: skip
-            covers[OUTCOME] = base + index
             stored = open_requests.get(key)
-            if stored is not None:
+            if stored is None:
+                covers[OUTCOME] = base + index
+                self._without_request(key, named, outcome_id, value, occurred_ms)
+                continue
+            served_ms, _, tail = IDENTITY.unpack_from(stored)
+            metric, source, cost = named
+            after_ms = occurred_ms - served_ms
+            shared = items[tail]
+            if (
+                len(stored) > HEAD_BYTES + 8 * stored[HEAD_BYTES - 1]
+                or metric >= ACTIVATION_ENTRY
+                or shared is None
+                or not attribution.in_window(after_ms, shared.reward_wait_ms, early_ms)
+            ):
+                covers[OUTCOME] = base + index
                 self._attribute(key, stored, named, outcome_id, value, occurred_ms)
-            elif key in closed:
-                self._after_close(key, named[0], outcome_id, value)
-            else:
-                self._wait(key, named, outcome_id, value, occurred_ms)
-        covers[OUTCOME] = base + run.stop - 1
+                continue
+            open_requests[key] = stored + ENTRY.pack(metric, outcome_id, value, after_ms + early_ms)
+            counted += 1
+            batch = by_tail.get(tail) or batches.of(tail)
+            batch.rows.matched.append(
+                MATCHED_ROW.pack(key, tail, metric, value, occurred_ms, source)
+            )
+            cost += tail_costs[tail] + ROW_BYTES
+            batch.room -= cost if cost > least_cost else least_cost
+            if batch.room <= 0:
+                covers[OUTCOME] = base + index
+                batches.cut(batch)
+        state.counts["outcome.counted"] += counted
 
     def after_waiting(self, key: bytes, item: bytes) -> None:
         """Join an outcome whose prediction has just come."""
@@ -126,16 +161,20 @@ class Outcomes:
         """The same request, metric and outcome id: the first stands."""
         self._irregular(DUPLICATE if value == first else CONFLICT, key, tail, metric, value)
 
-    def _wait(
+    def _without_request(
         self, key: bytes, named: Named, outcome_id: int, value: float, occurred_ms: int
     ) -> None:
-        """No prediction is known, now: it may be on its way."""
+        """No request is open: it has closed, or its prediction may be on its way."""
+        state = self._state
         metric, source, _ = named
-        deadline_ms = self._state.log_time_ms + self._state.settings.early_wait_ms
+        if key in state.requests.closed:
+            self._after_close(key, metric, outcome_id, value)
+            return
+        deadline_ms = state.log_time_ms + state.settings.early_wait_ms
         item = WAITING_OUTCOME.pack(
             OUTCOME, deadline_ms, metric, source, outcome_id, value, occurred_ms
         )
-        self._state.wait(key, item)
+        state.wait(key, item)
 
     def _irregular(self, kind: int, key: bytes, tail: int, metric: int, value: float) -> None:
         named = NONE if metric == ACTIVATION_ENTRY else metric

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import nan
-from typing import Final
+from typing import Final, NamedTuple
 
 from tidegate.schemas.decoding.columns import Doubles, PredictionColumns, PredictionTail
 from tidegate.schemas.decoding.predictions import PredictionDecoder
@@ -27,6 +27,17 @@ from tidegate.streams.merge import Run
 _NO_DOUBLES: Final[Doubles] = ((), b"")
 
 
+class _Traits(NamedTuple):
+    """What is known of a run: interned numbers, and whether some are missing, some have features
+    or measures, or more might be open than may."""
+
+    tails: list[int]
+    attributes: list[int]
+    full: bool
+    rich: bool
+    crowded: bool
+
+
 class Predictions:
     """Joins the records of `predictions`."""
 
@@ -34,7 +45,7 @@ class Predictions:
         self._state = state
         self._shadows = shadows
         self._outcomes = outcomes
-        self._decoder = PredictionDecoder()
+        self._decoder = PredictionDecoder(state.bindings)
 
     def records(self, run: Run) -> None:
         """Take a run of predictions."""
@@ -52,35 +63,37 @@ class Predictions:
             HEAD.pack, columns.served_at, columns.units, tails, attributes, columns.propensity,
             columns.score, columns.latency, columns.label, layouts, counts,
         ))  # fmt: skip
-        self._open(run, columns, heads, tails, attributes, layouts)
+        # What a whole run lacks, its records need not be asked for one by one.
+        full = NONE in tails or NONE in attributes or NONE in layouts
+        rich = any(columns.features) or any(columns.measures)
+        crowded = len(state.requests.open) + len(heads) > state.settings.open_max
+        self._open(run, columns, heads, _Traits(tails, attributes, full, rich, crowded))
 
     def _open(
-        self,
-        run: Run,
-        columns: PredictionColumns,
-        heads: list[bytes],
-        tails: list[int],
-        attributes: list[int],
-        layouts: list[int],
+        self, run: Run, columns: PredictionColumns, heads: list[bytes], traits: _Traits
     ) -> None:
+        """The inner loop: what happens to almost every record stands here, the rest is called."""
         state = self._state
         requests, batches, interned = state.requests, state.batches, state.interned
         open_requests, closed, serials = requests.open, requests.closed, state.waiting.serials
         tails_used, sets_used = interned.tails.last_used_ms, interned.attributes.last_used_ms
         tail_costs, set_costs = interned.tails.costs, interned.attributes.costs
         now_ms, grace_ms = state.log_time_ms, state.settings.grace_ms
-        open_max, least_cost, by_tail = state.settings.open_max, batches.least_cost, batches.by_tail
+        least_cost, by_tail = batches.least_cost, batches.by_tail
         covers, base = batches.covers, run.first_offset - run.start + 1
+        tails, sets, full, rich, crowded = traits
         last_ms, timer = -1, list[bytes]()
-        for index, key, head, tail, held, layout, shared, served_ms, features, measures in zip(
-            columns.index, columns.keys, heads, tails, attributes, layouts, columns.tails,
-            columns.served_at, columns.features, columns.measures, strict=True,
+        for place, (key, head, tail, held, shared, served_ms) in enumerate(
+            zip(
+                columns.keys, heads, tails, sets, columns.tails, columns.served_at, strict=True
+            )
         ):  # fmt: skip
-            covers[0] = base + index
             if key in open_requests or key in closed:
+                covers[0] = base + columns.index[place]
                 self._repeated(key, head, shared)
                 continue
-            if NONE in (tail, held, layout):
+            if full and NONE in _numbers(head):
+                covers[0] = base + columns.index[place]
                 state.irregular(EXPIRED, PREDICTION, key, NONE, NONE, nan)
                 continue
             deadline_ms = attribution.deadline_ms(
@@ -95,42 +108,45 @@ class Predictions:
                 tails_used[tail] = deadline_ms
             if sets_used[held] < deadline_ms:  # noqa: PLR1730
                 sets_used[held] = deadline_ms
-            if features is None and measures is None and not shared.deferred:
+            if rich or shared.deferred:
+                covers[0] = base + columns.index[place]
+                self._tell(key, columns, place, deadline_ms)
+            else:
                 batch = by_tail.get(tail) or batches.of(tail)
                 batch.rows.exposures.append(key + head)
                 cost = tail_costs[tail] + set_costs[held] + ROW_BYTES
                 batch.room -= cost if cost > least_cost else least_cost
                 if batch.room <= 0:
+                    covers[0] = base + columns.index[place]
                     batches.cut(batch)
-            else:
-                self._rich(key, features, measures, shared.deferred, deadline_ms)
-            if key in serials:
-                self._welcome(key)
-            if len(open_requests) > open_max:
-                self._expire()
+            if crowded or (serials and key in serials):
+                covers[0] = base + columns.index[place]
+                self._settle(key)
         covers[0] = base + run.stop - 1
 
-    def _rich(
-        self,
-        key: bytes,
-        features: Doubles | None,
-        measures: Doubles | None,
-        deferred: bool,
-        deadline_ms: int,
-    ) -> None:
-        """Open a request that has features or measures, or that counts only once activated."""
+    def _tell(self, key: bytes, columns: PredictionColumns, place: int, deadline_ms: int) -> None:
+        """Expose a request that may have features or measures, or count only once activated."""
         state = self._state
         head = state.requests.open[key]
-        _, _, tail, held, _, _, _, _, layout, _ = HEAD.unpack(head)
+        features, measures = columns.features[place], columns.measures[place]
+        tail, held, layout = _numbers(head)
         if features is not None:
             head += features[1]
             state.requests.open[key] = head
             state.interned.layouts.touch(layout, deadline_ms)
-        if deferred:
+        if columns.tails[place].deferred:
             return
         if measures is not None:
             self._measures(tail, measures, deadline_ms)
         state.batches.exposure(key, head, tail, held, layout)
+
+    def _settle(self, key: bytes) -> None:
+        """Join what has waited for this request; give one up when too many are open."""
+        state = self._state
+        if key in state.waiting.serials:
+            self._welcome(key)
+        if len(state.requests.open) > state.settings.open_max:
+            self._expire()
 
     def _measures(self, tail: int, measures: Doubles, deadline_ms: int) -> None:
         layouts = self._state.interned.layouts
@@ -162,3 +178,9 @@ class Predictions:
         key, stored = self._state.requests.expire()
         tail = IDENTITY.unpack_from(stored)[2]
         self._state.irregular(EXPIRED, PREDICTION, key, tail, NONE, nan)
+
+
+def _numbers(head: bytes) -> tuple[int, int, int]:
+    """Numbers of tail, attributes and layout in a head."""
+    _, _, tail, held, _, _, _, _, layout, _ = HEAD.unpack_from(head)
+    return tail, held, layout

@@ -42,7 +42,7 @@ class Shadows:
 
     def __init__(self, state: JoinState) -> None:
         self._state = state
-        self._decoder = ShadowDecoder()
+        self._decoder = ShadowDecoder(state.bindings)
 
     def records(self, run: Run) -> None:
         """Take a run of shadow predictions."""

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from tidegate.schemas.canonical import canonical_json
+from tidegate.schemas.codec import Bindings
 from tidegate.schemas.facts import CLASSES, NONE, STREAMS
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.joining.batches import Batches
@@ -39,9 +40,17 @@ class JoinState:
     counted + duplicate + conflict + late + orphan + expired + dead_lettered + pending.
     """
 
-    def __init__(self, partition: int, settings: JoinerSettings, engine: str, emit: Emit) -> None:
+    def __init__(
+        self,
+        partition: int,
+        settings: JoinerSettings,
+        engine: str,
+        emit: Emit,
+        bindings: Bindings | None = None,
+    ) -> None:
         topics = [topic.name for topic in merged_topics("joiner")]
         self.settings = settings
+        self.bindings = bindings
         self.log_time_ms = 0
         self.requests = Requests()
         self.waiting = Waiting()

@@ -116,7 +116,8 @@ class Indexes:
 
 def _given(column: Array) -> Array:
     """The numbers in a column that may hold `NONE`."""
-    return column[column != NONE]
+    given: Array = column[column != NONE]
+    return given
 
 
 def _of_given(indexes: Indexes, column: Array) -> Array:
