@@ -16,6 +16,7 @@ from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState, all
 from tidegate.streams.deciding.memory import HORIZON_MS
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal, refused
+from tidegate.streams.deciding.records import DECIDER_ROLE
 from tidegate.streams.rollout import Phase, Signal, is_legal
 from tidegate.streams.strategies.flag import set_weights
 from tidegate.streams.wording import basis_points, listing
@@ -30,6 +31,17 @@ def fault_of(order: Control, generation: int, log_time_ms: int) -> str:
     if order.generation not in (0, generation):
         return f"it is meant for generation {order.generation}, and {generation} runs"
     return ""
+
+
+def is_own(order: Control, state: ExperimentState | None) -> bool:
+    """Whether a record in the decider's name, longer ago than memory reaches, says nothing new.
+
+    One that withholds a variant we let serve is obeyed like anybody's: clients have done so.
+    """
+    if state is None or order.role != DECIDER_ROLE:
+        return False
+    is_past = order.generation != state.generation
+    return is_past or order.arguments.get("variant", "") in state.rolled_back
 
 
 def answer(state: ExperimentState, order: Control, log_time_ms: int) -> Proposal:
