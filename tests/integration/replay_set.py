@@ -6,21 +6,27 @@ Apache Kafka of its own. It prints a line per join and exits 1 when anything dif
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b, sha256
 from pathlib import Path
 
-from tests.agents.counting import ROOT, environment_of
+from tests.integration.joins import (
+    LONG,
+    PATIENCE_SECONDS,
+    SHORT,
+    Join,
+    Workers,
+    await_until,
+    restores,
+)
 from tests.integration.recorded_input import InputLog
 from tidegate.agents.engine import fingerprint
 from tidegate.agents.joiner import joiner_factory
@@ -35,52 +41,10 @@ from tidegate.schemas.topics import merged_topics
 from tidegate.streams.folding import PartitionFold
 from tidegate.streams.output import Output
 
-PATIENCE_SECONDS = 240.0
 SESSION_SECONDS = 6.0
 
 Place = tuple[int, int, int]
 """Source partition, partition, sequence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """How one join of the input goes: fetch size, and what is done to its workers meanwhile."""
-
-    name: str
-    size: int = 1_000
-    fetcher: str = "librdkafka"
-    kills: int = 0
-    second_worker: bool = False
-    broker_dies: bool = False
-    clock: str = ""
-    hash_seed: str = "0"
-
-
-SHORT = (
-    Join("calm"),
-    Join("one by one", size=1, hash_seed="1"),
-    Join("seven by seven, killed twice", size=7, kills=2),
-    Join("killed three times", kills=3, hash_seed="4711"),
-    Join("a second worker joins and dies", second_worker=True),
-    Join("the broker is killed and restarted", broker_dies=True),
-    Join("a day ahead", clock="+1d"),
-)
-LONG = (
-    *SHORT,
-    Join("calm, aiokafka", fetcher="aiokafka"),
-    Join("one by one, aiokafka", size=1, fetcher="aiokafka"),
-    Join("seven by seven", size=7, hash_seed="12"),
-    Join("seven by seven, aiokafka", size=7, fetcher="aiokafka", hash_seed="13"),
-    Join("killed twice, aiokafka", fetcher="aiokafka", kills=2),
-    Join("one by one, killed", size=1, kills=1),
-    Join("killed twice, two days back", kills=2, clock="-2d"),
-    Join("a second worker, aiokafka", fetcher="aiokafka", second_worker=True, hash_seed="14"),
-    Join("a second worker, killed as well", second_worker=True, kills=1),
-    Join("the broker dies, aiokafka", fetcher="aiokafka", broker_dies=True),
-    Join("the broker dies, and the worker", broker_dies=True, kills=1, hash_seed="15"),
-    Join("a day behind, aiokafka", fetcher="aiokafka", clock="-1d"),
-    Join("another hash seed", hash_seed="random"),
-)
 
 
 @dataclass(slots=True)
@@ -190,57 +154,6 @@ class ReplaySet:
             time.sleep(0.5)
 
 
-class Workers:
-    """Joiner processes of one join; killed at its end."""
-
-    def __init__(self, settings: Settings, join: Join, log: Path) -> None:
-        self._settings = settings
-        self._join = join
-        self._stack = ExitStack()
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self.log = log
-
-    def start(self) -> None:
-        """Another worker."""
-        join = self._join
-        clock = ["faketime", "--exclude-monotonic", "-f", join.clock] if join.clock else []
-        extra = {
-            "PYTHONHASHSEED": join.hash_seed,
-            "TIDEGATE_INPUT_PREFIX": self._settings.input_prefix,
-        }
-        stream = self._stack.enter_context(self.log.open("ab"))
-        process = subprocess.Popen(
-            [*clock, sys.executable, "-m", "tests.integration.sized_worker", str(join.size)],
-            cwd=ROOT,
-            env=environment_of(self._settings, extra),
-            stderr=stream,
-        )
-        self._processes.append(process)
-
-    def kill_first(self) -> None:
-        """SIGKILL to the worker that has run longest."""
-        self._kill(0)
-
-    def kill_last(self) -> None:
-        """SIGKILL to the worker that came last."""
-        self._kill(-1)
-
-    def _kill(self, place: int) -> None:
-        process = self._processes.pop(place)
-        assert process.poll() is None, f"a worker ended by itself: {tail(self.log)}"
-        process.kill()
-        process.wait()
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
-        self._stack.close()
-
-
 def derive(settings: Settings) -> dict[Place, bytes]:
     """What the input must give: digests of all observations, folded here without a worker."""
     found: dict[Place, bytes] = {}
@@ -301,31 +214,13 @@ def written(settings: Settings) -> int:
     return sum(high - low for low, high in ends.values())
 
 
-def restores(log: Path) -> int:
-    """How often a worker went on from a checkpoint that stands for records."""
-    count = 0
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("{") and "partition taken over" in line:
-            count += int(json.loads(line)["released"]) > 0
-    return count
-
-
-def await_until(condition: Callable[[], bool], what: str, log: Path) -> None:
-    """Return when the condition holds; fail with the end of the log when it does not in time."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited for {what}: {tail(log)}"
-        time.sleep(0.1)
-
-
-def tail(log: Path) -> str:
-    """The end of a log."""
-    return log.read_text(encoding="utf-8", errors="replace")[-3_000:]
-
-
 def main() -> int:
-    """The long form."""
-    requests = int(os.environ.get("REQUESTS", "200000"))
+    """The long form, or with `--short` that of the tests."""
+    parser = argparse.ArgumentParser(prog="python -m tests.integration.replay_set")
+    parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument("--short", action="store_true", help="fewer joins")
+    given = parser.parse_args()
+    requests, joins = given.requests, SHORT if given.short else LONG
     with LocalBroker() as broker, tempfile.TemporaryDirectory() as folder:
         replays = ReplaySet(broker, Path(folder), requests)
         sys.stdout.write(
@@ -333,7 +228,7 @@ def main() -> int:
             f" {len(replays.expected):,} observations\n"
         )
         outcomes = []
-        for number, join in enumerate(LONG):
+        for number, join in enumerate(joins):
             outcomes.append(replays.run(join, number))
             sys.stdout.write(f"{outcomes[-1]}\n")
             sys.stdout.flush()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.replay_set import SHORT, ReplaySet, verdict
+from tests.integration.joins import SHORT
+from tests.integration.replay_set import ReplaySet, verdict
 from tidegate.infra.brokers import LocalBroker
 
 REQUESTS = 20_000

@@ -1,0 +1,131 @@
+"""How one join of a recorded input goes: its workers, and what is done to them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.agents.counting import ROOT, environment_of
+from tidegate.agents.settings import Settings
+
+PATIENCE_SECONDS = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """How one join of the input goes: fetch size, and what is done to its workers meanwhile."""
+
+    name: str
+    size: int = 1_000
+    fetcher: str = "librdkafka"
+    kills: int = 0
+    second_worker: bool = False
+    broker_dies: bool = False
+    clock: str = ""
+    hash_seed: str = "0"
+
+
+SHORT = (
+    Join("calm"),
+    Join("one by one", size=1, hash_seed="1"),
+    Join("seven by seven, killed twice", size=7, kills=2),
+    Join("killed three times", kills=3, hash_seed="4711"),
+    Join("a second worker joins and dies", second_worker=True),
+    Join("the broker is killed and restarted", broker_dies=True),
+    Join("a day ahead", clock="+1d"),
+)
+LONG = (
+    *SHORT,
+    Join("calm, aiokafka", fetcher="aiokafka"),
+    Join("one by one, aiokafka", size=1, fetcher="aiokafka"),
+    Join("seven by seven", size=7, hash_seed="12"),
+    Join("seven by seven, aiokafka", size=7, fetcher="aiokafka", hash_seed="13"),
+    Join("killed twice, aiokafka", fetcher="aiokafka", kills=2),
+    Join("one by one, killed", size=1, kills=1),
+    Join("killed twice, two days back", kills=2, clock="-2d"),
+    Join("a second worker, aiokafka", fetcher="aiokafka", second_worker=True, hash_seed="14"),
+    Join("a second worker, killed as well", second_worker=True, kills=1),
+    Join("the broker dies, aiokafka", fetcher="aiokafka", broker_dies=True),
+    Join("the broker dies, and the worker", broker_dies=True, kills=1, hash_seed="15"),
+    Join("a day behind, aiokafka", fetcher="aiokafka", clock="-1d"),
+    Join("another hash seed", hash_seed="random"),
+)
+
+
+class Workers:
+    """Joiner processes of one join; killed at its end."""
+
+    def __init__(self, settings: Settings, join: Join, log: Path) -> None:
+        self._settings = settings
+        self._join = join
+        self._stack = ExitStack()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.log = log
+
+    def start(self) -> None:
+        """Another worker."""
+        join = self._join
+        clock = ["faketime", "--exclude-monotonic", "-f", join.clock] if join.clock else []
+        extra = {
+            "PYTHONHASHSEED": join.hash_seed,
+            "TIDEGATE_INPUT_PREFIX": self._settings.input_prefix,
+        }
+        stream = self._stack.enter_context(self.log.open("ab"))
+        process = subprocess.Popen(
+            [*clock, sys.executable, "-m", "tests.integration.sized_worker", str(join.size)],
+            cwd=ROOT,
+            env=environment_of(self._settings, extra),
+            stderr=stream,
+        )
+        self._processes.append(process)
+
+    def kill_first(self) -> None:
+        """SIGKILL to the worker that has run longest."""
+        self._kill(0)
+
+    def kill_last(self) -> None:
+        """SIGKILL to the worker that came last."""
+        self._kill(-1)
+
+    def _kill(self, place: int) -> None:
+        process = self._processes.pop(place)
+        assert process.poll() is None, f"a worker ended by itself: {tail(self.log)}"
+        process.kill()
+        process.wait()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self._stack.close()
+
+
+def restores(log: Path) -> int:
+    """How often a worker went on from a checkpoint that stands for records."""
+    count = 0
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("{") and "partition taken over" in line:
+            count += int(json.loads(line)["released"]) > 0
+    return count
+
+
+def await_until(condition: Callable[[], bool], what: str, log: Path) -> None:
+    """Return when the condition holds; fail with the end of the log when it does not in time."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited for {what}: {tail(log)}"
+        time.sleep(0.1)
+
+
+def tail(log: Path) -> str:
+    """The end of a log."""
+    return log.read_text(encoding="utf-8", errors="replace")[-3_000:]
