@@ -7,7 +7,10 @@ import runpy
 import sys
 from pathlib import Path
 
-_HELPERS = {"__init__", "__main__", "cluster", "experiments", "report", "roles", "workload"}
+_HELPERS = {
+    "__init__", "__main__", "cluster", "experiments", "flood", "report", "roles", "serving",
+    "workload",
+}  # fmt: skip
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from tidegate.agents.topics import apply_topics
 from tidegate.infra.brokers import LocalBroker
 from tidegate.schemas.facts import ObservationBatch, decode_observation
 from tidegate.schemas.marks import tick_headers
-from tidegate.schemas.topics import merged_topics
+from tidegate.schemas.topics import TOPICS, merged_topics
 
 BROKER_CORE, WORKER_CORE = 1, 0
 TICK_MS = 100
@@ -65,8 +65,10 @@ def pinned(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def prefill(settings: Settings, workload: Workload) -> None:
-    """Write events and ticks as they would have come, so that the last has just come.
+def prefill(
+    settings: Settings, workload: Workload, only: Sequence[str] = tuple(TOPICS)
+) -> None:
+    """Write events of the topics `only`, and ticks, so that the last event has just come.
 
     Every partition of every merged topic gets a tick each `TICK_MS` of the events' time, the
     last one behind all events, so that a joiner can release everything.
@@ -79,7 +81,8 @@ def prefill(settings: Settings, workload: Workload) -> None:
         while event.time_ms >= tick_ms:
             _tick(producer, settings, tick_ms)
             tick_ms += TICK_MS
-        _produce(producer, settings.topic(event.topic), event)
+        if event.topic in only:
+            _produce(producer, settings.topic(event.topic), event)
     for _ in range(2):
         _tick(producer, settings, tick_ms)
         tick_ms += TICK_MS
@@ -215,3 +218,19 @@ def fresh_topics(settings: Settings, names: Sequence[str]) -> None:
     # A broker acknowledges a deletion before the name is free.
     time.sleep(1)
     apply_topics(settings)
+
+
+@contextmanager
+def flood(settings: Settings) -> Iterator[None]:
+    """Produce as fast as a process on the worker's core can: more than any joiner joins there."""
+    with pinned(WORKER_CORE):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.flood", settings.bootstrap, settings.prefix],
+            stdin=subprocess.PIPE,
+        )  # fmt: skip
+    try:
+        time.sleep(5)
+        yield
+    finally:
+        process.kill()
+        process.wait()
