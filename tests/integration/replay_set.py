@@ -142,11 +142,11 @@ class ReplaySet:
             outcome.missing = outcome.unknown = outcome.unequal = outcome.duplicates = 0
             first: dict[Place, bytes] = {}
             for place, found in observations(settings):
+                outcome.duplicates += place in first
                 if place not in self.expected:
                     outcome.unknown += 1
                 elif first.setdefault(place, found) != found or found != self.expected[place]:
                     outcome.unequal += 1
-            outcome.duplicates = written(settings) - len(first) - outcome.unknown
             outcome.missing = len(self.expected) - len(first)
             outcome.digests = digests(first)
             if not outcome.missing or time.monotonic() > deadline:
