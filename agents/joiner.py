@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from tidegate.agents.hosting.host import HandlerFactory
 from tidegate.agents.settings import Settings
+from tidegate.schemas.codec import Bindings
 from tidegate.streams.joining.joiner import Joiner
 from tidegate.streams.joining.settings import JoinerSettings
 from tidegate.streams.output import Emit
 
 
-def joiner_factory(settings: Settings, engine: str) -> HandlerFactory:
+def joiner_factory(
+    settings: Settings, engine: str, bindings: Bindings | None = None
+) -> HandlerFactory:
     """Makes the joiner of a partition."""
     chosen = JoinerSettings(
         observation_partitions=settings.decision_partitions,
@@ -25,6 +28,6 @@ def joiner_factory(settings: Settings, engine: str) -> HandlerFactory:
     )
 
     def make(partition: int, emit: Emit) -> Joiner:
-        return Joiner(partition, chosen, engine, emit)
+        return Joiner(partition, chosen, engine, emit, bindings)
 
     return make

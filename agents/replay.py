@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from tidegate.agents.bindings import recorded_bindings
 from tidegate.agents.decider import decider_factory
 from tidegate.agents.engine import fingerprint
 from tidegate.agents.joiner import joiner_factory
 from tidegate.agents.kafka import Record, new_consumer, read_topic, watermarks
 from tidegate.agents.recorded import Bounds, RecordedLogs
 from tidegate.agents.settings import Settings
+from tidegate.schemas.errors import UnknownSchemaId
 from tidegate.schemas.partitioner import partition_of
 from tidegate.streams.folding import PartitionFold
 from tidegate.streams.merge import Fetched
@@ -83,6 +85,8 @@ class Replay:
         self._range_ms = (since_ms, until_ms)
         self._progress = progress
         self._bounds: Bounds = _all_bounds(settings)
+        # Asked for after the ends: what was written from the logs used no later binding.
+        self._bindings = recorded_bindings(settings)
         self.report = Report(fingerprint(settings))
         self._observations = ObservationAudit(self.report.engine)
         self._decisions: list[DecisionAudit] = []
@@ -118,7 +122,7 @@ class Replay:
         for topic in audit.tallies:
             for record in self._records(topic, partition):
                 audit.recorded(topic, record.value, record.offset)
-        handler = decider_factory(self._settings, self.report.engine)(
+        handler = decider_factory(self._settings, self.report.engine, self._bindings)(
             partition, lambda output: audit.derived(output.topic, output.value)
         )
         with RecordedLogs(self._settings, "decider", partition, self._bounds) as logs:
@@ -141,7 +145,8 @@ class Replay:
             if output.topic == "observations":
                 self._observations.derived(partition, output.partition, output.value or b"")
 
-        handler = joiner_factory(self._settings, self.report.engine)(partition, compare)
+        make = joiner_factory(self._settings, self.report.engine, self._bindings)
+        handler = make(partition, compare)
         with RecordedLogs(self._settings, "joiner", partition, self._bounds) as logs:
             if self._whole("observations", logs, partition):
                 self._fold(PartitionFold(partition, len(logs.topics), handler), logs)
@@ -165,7 +170,14 @@ class Replay:
                 self._take_observations(fetched)
             self._read(len(fetched.values))
             fold.feed(rank, fetched)
-            fold.drain()
+            try:
+                fold.drain()
+            except UnknownSchemaId as unknown:
+                # The worker waits at this place, too.
+                topic = logs.topics[fold.merge.blocked_on()]
+                why = f"{unknown} on the topic `schemas`: nothing behind it was folded"
+                self.report.incomparable.append(Incomparable(topic, fold.partition, why))
+                return
 
     def _records(self, topic: str, partition: int) -> Iterator[Record]:
         low, end = self._bounds[topic][partition]

@@ -6,22 +6,23 @@ from collections.abc import Callable, Mapping
 
 from tidegate.agents.hosting.host import HandlerFactory
 from tidegate.agents.settings import Settings
+from tidegate.schemas.codec import Bindings
 
-FoldingRole = Callable[[Settings, str], HandlerFactory]
-"""(settings, engine) -> factory of the pure part of an agent."""
+FoldingRole = Callable[[Settings, str, Bindings | None], HandlerFactory]
+"""(settings, engine, bindings of schema ids) -> factory of the pure part of an agent."""
 
 
-def _joiner(settings: Settings, engine: str) -> HandlerFactory:
+def _joiner(settings: Settings, engine: str, bindings: Bindings | None) -> HandlerFactory:
     from tidegate.agents.joiner import joiner_factory
 
-    return joiner_factory(settings, engine)
+    return joiner_factory(settings, engine, bindings)
 
 
-def _decider(settings: Settings, engine: str) -> HandlerFactory:
+def _decider(settings: Settings, engine: str, bindings: Bindings | None) -> HandlerFactory:
     # River and scipy are loaded here: a joiner can do without them.
     from tidegate.agents.decider import decider_factory
 
-    return decider_factory(settings, engine)
+    return decider_factory(settings, engine, bindings)
 
 
 FOLDING_ROLES: Mapping[str, FoldingRole] = {"joiner": _joiner, "decider": _decider}

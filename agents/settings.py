@@ -129,6 +129,9 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     bootstrap = environment.get("TIDEGATE_BOOTSTRAP")
     if bootstrap:
         found["kafka"] = {"bootstrap.servers": bootstrap}
+    registry = environment.get("TIDEGATE_SCHEMA_REGISTRY_URL")
+    if registry:
+        found["schema_registry"] = {"url": registry}
     return found
 
 

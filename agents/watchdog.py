@@ -45,13 +45,15 @@ class Observed:
     """What the watchdog sees at one moment; times in seconds of one monotonic clock.
 
     `loop_at` is when the event loop last showed itself; `tick_age` how far log time is behind
-    the clock, None when nothing is owned or the worker still catches up.
+    the clock, None when nothing is owned or the worker still catches up; `waiting` tells of
+    partitions that cannot go on before somebody helps, which a new process would not.
     """
 
     at: float
     loop_at: float
     progress: Mapping[str, Progress]
     tick_age: float | None = None
+    waiting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Judge:
         ticks: starting the process again would not help it. Nor would it help one that waits its
         turn while the process works on the backlog of others.
         """
-        faults, fatal = [], ""
+        faults, fatal = list(seen.waiting), ""
         silent = seen.at - seen.loop_at
         if silent >= HEALTH_SECONDS:
             faults.append(f"the event loop has been blocked for {silent:.0f} s")

@@ -21,6 +21,7 @@ from tidegate.agents.hosting.host import HandlerFactory, Host
 from tidegate.agents.hosting.publisher import Publisher
 from tidegate.agents.instance import instance_id
 from tidegate.agents.metrics import Metrics, Sample
+from tidegate.agents.registry import Registry, open_registry
 from tidegate.agents.roles import FOLDING_ROLES, TICKER, FoldingRole
 from tidegate.agents.settings import Settings
 from tidegate.agents.startup import check_startup
@@ -40,7 +41,12 @@ class Worker:
     """A folding role (joiner, decider) with everything around it."""
 
     def __init__(
-        self, settings: Settings, role: str, engine: str, make_handler: HandlerFactory
+        self,
+        settings: Settings,
+        role: str,
+        engine: str,
+        make_handler: HandlerFactory,
+        registry: Registry,
     ) -> None:
         self._settings = settings
         self._role = role
@@ -54,6 +60,7 @@ class Worker:
             make_handler=make_handler,
             publisher=publisher,
             checkpoints=checkpoints,
+            registry=registry,
         )
         self._gauges = Gauges(
             settings,
@@ -129,10 +136,11 @@ def run_role(
         return _run_ticker(settings)
     named = replace(settings, instance_id=instance_id(settings, role))
     engine = fingerprint(settings)
-    make_handler = folding_roles[role](named, engine)
+    registry = open_registry(settings)
+    make_handler = folding_roles[role](named, engine, registry.bindings)
 
     async def serve() -> int:
-        return await Worker(named, role, engine, make_handler).run()
+        return await Worker(named, role, engine, make_handler, registry).run()
 
     return asyncio.run(serve())
 

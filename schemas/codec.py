@@ -7,7 +7,7 @@ decoded; a Confluent id means what its binding says, and an id without binding b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any, TypeVar
 
@@ -20,7 +20,12 @@ from tidegate.schemas.errors import EventError, UnknownSchemaId
 from tidegate.schemas.events import EVENTS, Event
 
 Bindings = Mapping[int, bytes]
-"""Confluent schema id -> fingerprint (CRC-64-AVRO, 8 bytes, little endian) of its schema."""
+"""Confluent schema id -> fingerprint (CRC-64-AVRO, 8 bytes, little endian) of its schema.
+
+It may grow, but what an id is bound to must not change. An id bound to no released schema (empty
+fingerprint) is refused for good. Where a reader takes None instead, nobody will ever bind an id,
+so that its records are dead letters; with a mapping, they wait.
+"""
 
 EventKind = TypeVar("EventKind", bound=Event)
 
@@ -50,7 +55,7 @@ def encode(event: Event, schema_id: int | None = None) -> bytes:
     return data
 
 
-def decode(name: str, value: bytes | None, bindings: Bindings = NO_BINDINGS) -> Event:
+def decode(name: str, value: bytes | None, bindings: Bindings | None = NO_BINDINGS) -> Event:
     """The event of schema `name` in the value of a record, whichever version wrote it.
 
     Raises:
@@ -61,7 +66,7 @@ def decode(name: str, value: bytes | None, bindings: Bindings = NO_BINDINGS) -> 
 
 
 def decode_as(
-    kind: type[EventKind], value: bytes | None, bindings: Bindings = NO_BINDINGS
+    kind: type[EventKind], value: bytes | None, bindings: Bindings | None = NO_BINDINGS
 ) -> EventKind:
     """`decode` for callers that name the event's class; raises what it raises."""
     values = decode_record(kind.NAME, value, bindings)
@@ -88,7 +93,7 @@ def encode_record(name: str, values: Mapping[str, Any], schema_id: int | None = 
 
 
 def decode_record(
-    name: str, value: bytes | None, bindings: Bindings = NO_BINDINGS
+    name: str, value: bytes | None, bindings: Bindings | None = NO_BINDINGS
 ) -> dict[str, Any]:
     """Plain field values in the newest schema of `name`, without the guards on what they say.
 
@@ -119,12 +124,29 @@ def confluent_head(schema_id: int) -> bytes:
     return bytes([_CONFLUENT_MARK]) + schema_id.to_bytes(4, "big")
 
 
-def _writer(name: str, value: bytes, bindings: Bindings) -> tuple[Schema, int]:
+def require_bound(values: Iterable[bytes | None], bindings: Bindings | None) -> None:
+    """Return when every schema id among framed records is bound, or nobody will ever bind one.
+
+    Raises:
+        UnknownSchemaId: the first that is not.
+    """
+    if bindings is None:
+        return
+    for value in values:
+        if value and value[0] == _CONFLUENT_MARK and len(value) >= 5:
+            schema_id = int.from_bytes(value[1:5], "big")
+            if schema_id not in bindings:
+                raise UnknownSchemaId(schema_id)
+
+
+def _writer(name: str, value: bytes, bindings: Bindings | None) -> tuple[Schema, int]:
     """The schema that wrote `value`, and where the record begins."""
     if value[:2] == SINGLE_OBJECT_MARK and len(value) >= 10:
         fingerprint, start = value[2:10], 10
     elif value[:1] == bytes([_CONFLUENT_MARK]) and len(value) >= 5:
         schema_id, start = int.from_bytes(value[1:5], "big"), 5
+        if bindings is None:
+            raise EventError("schema", f"schema id {schema_id}, and there is no registry")
         bound = bindings.get(schema_id)
         if bound is None:
             raise UnknownSchemaId(schema_id)
@@ -133,7 +155,8 @@ def _writer(name: str, value: bytes, bindings: Bindings) -> tuple[Schema, int]:
         raise EventError("framing", f"begins with {value[:10].hex() or 'nothing'}")
     schema = writers(name).get(fingerprint)
     if schema is None:
-        raise EventError("schema", f"fingerprint {fingerprint.hex()} is no version of {name}")
+        found = f"fingerprint {fingerprint.hex()}" if fingerprint else "the schema bound to its id"
+        raise EventError("schema", f"{found} is no version of {name}")
     return schema, start
 
 

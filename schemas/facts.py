@@ -190,7 +190,7 @@ def decode_observation(value: bytes) -> ObservationBatch:
     """
     batch = _read_canonical(value)
     if batch is None:
-        batch = _batch(codec.decode_record("observation", value))
+        batch = _batch(codec.decode_record("observation", value, None))
     _check_head(batch)
     for kind, table in batch.tables.items():
         _check_table(batch, kind, table)

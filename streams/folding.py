@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tidegate.schemas.canonical import canonical_json
+from tidegate.schemas.errors import UnknownSchemaId
 from tidegate.schemas.marks import Marker
 from tidegate.streams.merge import Fetched, Merge, Run
 
@@ -96,7 +97,12 @@ class PartitionFold:
         self.merge = Merge(next_offsets, [0] * len(next_offsets))
 
     def drain(self) -> int:
-        """Release all that may be released; returns how many records that were."""
+        """Release all that may be released; returns how many records that were.
+
+        Raises:
+            UnknownSchemaId: a run holds a record that nobody can read yet. The run is taken back
+                whole; once the id is bound, drain again: it is as if nothing had happened.
+        """
         before = self.released
         merge, handler = self.merge, self.handler
         while (head := merge.head()) is not None:
@@ -113,9 +119,13 @@ class PartitionFold:
                     self._barrier = marker.arguments.get("engine", "unnamed")
                 handler.marker(rank, offset, marker)
             if run is not None:
-                handler.records(run)
-            self.released += count
-            self._interval_records += count
+                try:
+                    handler.records(run)
+                except UnknownSchemaId:
+                    merge.put_back(run)
+                    self._count(count - (run.stop - run.start))
+                    raise
+            self._count(count)
             if self._interval_records == CUT_RECORDS:
                 self._interval_records = 0
                 self._cut()
@@ -147,6 +157,10 @@ class PartitionFold:
         self.log_time_ms = position["log_time_ms"]
         self._interval_records = position["interval_records"]
         self.handler.load(state[end:])
+
+    def _count(self, released: int) -> None:
+        self.released += released
+        self._interval_records += released
 
     def _cut(self) -> None:
         due = self.released - self._checkpointed >= self._checkpoint_records

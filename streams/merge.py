@@ -170,6 +170,16 @@ class Merge:
         segments = self._segments[rank]
         return (rank, segments[0]) if segments else None
 
+    def put_back(self, run: Run) -> None:
+        """Take back the run released last: nothing came of it, and it goes first once more."""
+        rank, count = run.rank, run.stop - run.start
+        fetched = Fetched(run.first_offset - run.start, run.values, [], run.timestamps)
+        self._segments[rank].appendleft(
+            Segment(run.log_time_ms, fetched, run.start, run.stop, None, self.jumps_ms[rank])
+        )
+        self._buffered[rank] += count
+        self.next_offsets[rank] -= count
+
     def release(self, rank: int, limit: int) -> tuple[int, Marker | None, Run | None]:
         """Release at most `limit` records of the head segment, which is of `rank`.
 

@@ -26,11 +26,19 @@ class Emitter:
 
     Counters: `<topic>_sent`, `<topic>_unsent` (queue full, or not delivered in time) and
     `<topic>_refused` (the event itself is wrong).
+
+    `schema_ids` says which topics are framed for a registry, and with which id.
     """
 
-    def __init__(self, settings: Settings, overrides: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        overrides: Mapping[str, Any],
+        schema_ids: Mapping[str, int] | None = None,
+    ) -> None:
         self._settings = settings
         self._overrides = dict(overrides)
+        self._schema_ids = schema_ids or {}
         self._broken = False
         self.counters: Counter[str] = Counter()
         self._producer = self._new_producer()
@@ -41,7 +49,7 @@ class Emitter:
     ) -> bool:
         """Queues an event for the topic `topic` of the topics table; False when it cannot go."""
         try:
-            value = encode(event)
+            value = encode(event, self._schema_ids.get(topic))
         except EventError as error:
             self.counters[f"{topic}_refused"] += 1
             _log.warning("an event for %s was refused: %s", topic, error)

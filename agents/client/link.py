@@ -18,6 +18,7 @@ from tidegate.agents.client.options import ClientOptions
 from tidegate.agents.client.reporter import Reporter
 from tidegate.agents.client.subscriber import Subscriber
 from tidegate.agents.client.tables import InForce, Tables
+from tidegate.agents.registry_client import framing
 from tidegate.agents.settings import Settings
 from tidegate.schemas.events import Command, Control, Routing
 
@@ -52,13 +53,15 @@ class Link:
         self.on_change: list[Callable[[InForce], None]] = []
         self.on_command: list[Callable[[Command], None]] = []
         self._cache = Cache(settings.state_dir, settings.prefix, settings.bootstrap)
+        # Once: what a registry says of a schema never changes, and a fork must not ask again.
+        self._schema_ids = framing(settings)
         self._load()
         self._begin(client_id)
 
     def _begin(self, client_id: str) -> None:
         self.events = Emitter(self._settings, {
             "queue.buffering.max.messages": self._options.queue_records,
-        })
+        }, self._schema_ids)
         self.reporter = Reporter(self._settings, client_id, self._options.instance)
         self.subscriber = Subscriber(self._settings, self)
         self._closing = threading.Event()

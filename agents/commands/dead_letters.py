@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from tidegate.agents.bindings import recorded_bindings
 from tidegate.agents.commands.logs import newest_first, require_topics
 from tidegate.agents.commands.options import EXIT_DONE, EXIT_NO, Output
 from tidegate.agents.commands.printing import clock, print_facts, table_lines
@@ -69,7 +70,7 @@ def _replay(settings: Settings, offset: int, letter: DeadLetter) -> dict[str, An
         said = "the record is not in its topic any longer, so there is nothing to write again"
         return {"offset": offset, "replayed": False, "said": said}
     try:
-        decode(str(TOPICS[name].schema), record.value)
+        decode(str(TOPICS[name].schema), record.value, recorded_bindings(settings))
     except (EventError, UnknownSchemaId) as error:
         said = f"it would be refused again ({error}), so it was not written"
         return {"offset": offset, "replayed": False, "said": said}

@@ -1,4 +1,4 @@
-"""Commands of those who run Tidegate: demo, up, worker, topics, doctor."""
+"""Commands of those who run Tidegate: demo, up, worker, topics, schemas, doctor."""
 
 from __future__ import annotations
 
@@ -68,6 +68,20 @@ def _topics_check(settings: Settings, output: OutputOption = Output.table) -> in
     return run_topics(settings, "check", output)
 
 
+def _schemas_register(settings: Settings, output: OutputOption = Output.table) -> int:
+    """Register the schemas of events under the subjects of their topics."""
+    from tidegate.agents.commands.schemas import run_register
+
+    return run_register(settings, output)
+
+
+def _schemas_check(settings: Settings, output: OutputOption = Output.table) -> int:
+    """Whether the registry knows what clients need; exit code 1 when not."""
+    from tidegate.agents.commands.schemas import run_check
+
+    return run_check(settings, output)
+
+
 def _doctor(settings: Settings, output: OutputOption = Output.table) -> int:
     """The settings in force, their origin, and whether they work."""
     from tidegate.agents.commands.doctor import run_doctor
@@ -86,4 +100,8 @@ def add_to(app: typer.Typer) -> None:
     declare(topics, "apply")(_topics_apply)
     declare(topics, "check")(_topics_check)
     app.add_typer(topics, name="topics", rich_help_panel=None)
+    schemas = typer.Typer(help="Schema Registry: register, check.", no_args_is_help=True)
+    declare(schemas, "register")(_schemas_register)
+    declare(schemas, "check")(_schemas_check)
+    app.add_typer(schemas, name="schemas", rich_help_panel=None)
     declare(app, "doctor")(_doctor)

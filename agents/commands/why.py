@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tidegate.agents.bindings import recorded_bindings
 from tidegate.agents.commands.logs import (
     Kind,
     decisions_newest_first,
@@ -16,8 +17,8 @@ from tidegate.agents.commands.options import EXIT_DONE, EXIT_NO, Output
 from tidegate.agents.commands.printing import clock, decision_line, print_facts
 from tidegate.agents.kafka import Record
 from tidegate.agents.settings import Settings
-from tidegate.schemas.codec import decode_as
-from tidegate.schemas.errors import EventError
+from tidegate.schemas.codec import Bindings, decode_as
+from tidegate.schemas.errors import EventError, UnknownSchemaId
 from tidegate.schemas.events import Decision, Outcome, Prediction, ShadowPrediction
 from tidegate.schemas.partitioner import partition_of
 from tidegate.streams.wording import basis_points, duration, percent
@@ -93,21 +94,24 @@ def _of(
 ) -> Iterator[Kind]:
     """Events about a request, newest first, back to `since_ms` by their records' timestamps."""
     key = request_id.encode()
+    bindings = recorded_bindings(settings)
     for record in newest_first(settings, name, partition_of(key, settings.partitions)):
         if record.timestamp_ms < since_ms:
             return
-        event = _decoded(kind, record, key)
+        event = _decoded(kind, record, key, bindings)
         if event is not None and getattr(event, "request_id", None) == request_id:
             yield event
 
 
-def _decoded(kind: type[Kind], record: Record, key: bytes) -> Kind | None:
+def _decoded(
+    kind: type[Kind], record: Record, key: bytes, bindings: Bindings | None
+) -> Kind | None:
     # Looking for the id in the bytes is much cheaper than decoding every record.
     if record.value is None or key not in record.value:
         return None
     try:
-        return decode_as(kind, record.value)
-    except EventError:
+        return decode_as(kind, record.value, bindings)
+    except (EventError, UnknownSchemaId):
         return None
 
 

@@ -51,11 +51,16 @@ class Gauges:
                     end=self.ends.end(name, partition),
                     wanted=self._host.want(topic, partition, 0),
                 )
-        return Observed(time.monotonic(), self.loop_at, progress, self.tick_age())
+        waiting = self._host.unread.alarms(self._host.partitions)
+        return Observed(time.monotonic(), self.loop_at, progress, self.tick_age(), waiting)
 
     def tick_age(self) -> float | None:
-        """Seconds from log time to the clock, the worst of the live partitions; None without."""
-        live = [hosted for hosted in list(self._host.partitions.values()) if hosted.live]
+        """Seconds from log time to the clock, the worst of the live partitions; None without.
+
+        Of one that waits for a schema id it would say nothing about tickers.
+        """
+        owned = list(self._host.partitions.values())
+        live = [hosted for hosted in owned if hosted.live and hosted.unknown_id is None]
         if not live:
             return None
         return time.time() - min(hosted.fold.log_time_ms for hosted in live) / 1_000

@@ -22,6 +22,8 @@ from tidegate.agents.hosting.partitions import (
 )
 from tidegate.agents.hosting.publisher import Publisher
 from tidegate.agents.hosting.restore import restore
+from tidegate.agents.hosting.unread import Unread
+from tidegate.agents.registry import Registry
 from tidegate.agents.settings import Settings
 from tidegate.agents.transport.flow import TopicPartition
 from tidegate.schemas.errors import DefinitionError
@@ -65,6 +67,7 @@ class Host:
         make_handler: HandlerFactory,
         publisher: Publisher,
         checkpoints: Checkpoints,
+        registry: Registry | None = None,
         fail: FailStop = fail_stop,
     ) -> None:
         merged = merged_topics(role)
@@ -75,6 +78,7 @@ class Host:
         self._publisher = publisher
         self._checkpoints = checkpoints
         self._fail = fail
+        self.unread = Unread(registry, fail)
         self._topics = tuple(settings.topic(topic.name) for topic in merged)
         self._ranks = {name: rank for rank, name in enumerate(self._topics)}
         # A batch of observations holds many experiments: its partition is explicit.
@@ -117,12 +121,9 @@ class Host:
         hosted = self._partitions.get(partition)
         if hosted is None or hosted.halted:
             return
-        try:
-            hosted.fold.feed(self._ranks[topic], fetched)
-            hosted.fed += len(fetched.values)
-            hosted.fold.drain()
-        except Halt:
-            hosted.halted = True
+        hosted.fold.feed(self._ranks[topic], fetched)
+        hosted.fed += len(fetched.values)
+        self.unread.drain(hosted)
         self._publisher.poll()
         if hosted.catch_up():
             _log.info("live", extra={"partition": partition, "released": hosted.fold.released})
@@ -241,6 +242,7 @@ class Host:
         """To be called some fifty times a second: reports, and checkpoints due by time."""
         self._publisher.poll()
         self._checkpoints.poll()
+        self.unread.resume(self._partitions)
         now = time.monotonic()
         for partition, hosted in self._partitions.items():
             overdue = now - hosted.checkpointed_at > self._settings.checkpoint_seconds

@@ -43,7 +43,8 @@ class HostedPartition:
     """A fold, and what its host has to know about it.
 
     `ends` is where the logs ended when the partition came here: past them it is live. A halted
-    partition takes nothing more; `parked` says it waits for the engine a barrier named.
+    partition takes nothing more; `parked` says it waits for the engine a barrier named;
+    `unknown_id` is the schema id of a record that cannot be read yet.
     """
 
     fold: TimedFold
@@ -52,6 +53,7 @@ class HostedPartition:
     checkpointed_at: float
     live: bool = False
     halted: bool = False
+    unknown_id: int | None = None
     parked: str = ""
     fed: int = 0
 

@@ -45,13 +45,11 @@ class BatchDecoder:
         """`row` guards a decoded record of schema `name` and gives its columns.
 
         `shared` of them, the last ones, come from the tail bytes; `prefix` is as in `Tails`.
-        `bindings` may grow, but what a schema id is bound to must not change; None says that
-        there is no registry, so that nobody will ever know what an id means.
+        `bindings` are as `codec.Bindings` tells.
         """
         self._name = name
         self._row = row
-        self._bindings = codec.NO_BINDINGS if bindings is None else bindings
-        self._registry = bindings is not None
+        self._bindings = bindings
         self._newest = catalogue.latest(name)
         self._absent: Row = (None,) * shared
         self._tails = Tails(self._newest, prefix)
@@ -132,18 +130,13 @@ class BatchDecoder:
     def _head(self, chunk: Sequence[bytes | None]) -> bytes:
         """What values written with the newest schema begin with, in the framing of the first."""
         first = next((value for value in chunk if value), b"")
-        for schema_id, fingerprint in self._bindings.items():
+        for schema_id, fingerprint in (self._bindings or {}).items():
             head = codec.confluent_head(schema_id)
             if fingerprint == self._newest.fingerprint and first.startswith(head):
                 return head
         return self._newest.head
 
     def _read_one(self, value: bytes | None, tail: bytes) -> Row:
-        try:
-            row = self._row(codec.decode_record(self._name, value, self._bindings))
-        except UnknownSchemaId as error:
-            if self._registry:
-                raise
-            raise EventError("schema", f"{error}, and there is no registry") from error
+        row = self._row(codec.decode_record(self._name, value, self._bindings))
         shared = len(self._absent)
         return row[:-shared] + self._tails.learn(tail, row[-shared:])

@@ -55,7 +55,7 @@ class Decider:
         decision_partitions: int,
         emit: Emit,
         engine: str,
-        bindings: codec.Bindings = codec.NO_BINDINGS,
+        bindings: codec.Bindings | None = codec.NO_BINDINGS,
     ) -> None:
         self.partition = partition
         self.log_time_ms = 0
@@ -100,9 +100,10 @@ class Decider:
                     self._publish_view(state)
 
     def records(self, run: Run) -> None:
-        """Takes records one by one: each sees the state the one before it left."""
-        decode, take = self._readers[run.rank]
-        topic = TOPICS[run.rank]
+        """Takes records one by one, after all may be read: each sees what the one before left."""
+        if run.rank != OBSERVATIONS:  # those are the joiner's, never framed for a registry
+            codec.require_bound(run.values[run.start : run.stop], self._bindings)
+        (decode, take), topic = self._readers[run.rank], TOPICS[run.rank]
         for index in range(run.start, run.stop):
             value = run.values[index]
             offset = run.first_offset + index - run.start

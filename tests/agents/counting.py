@@ -18,6 +18,7 @@ from pathlib import Path
 from tidegate.agents.hosting.host import HandlerFactory
 from tidegate.agents.settings import Settings, load_settings
 from tidegate.schemas.canonical import canonical_json
+from tidegate.schemas.codec import Bindings
 from tidegate.schemas.marks import Marker
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.merge import Run
@@ -76,7 +77,9 @@ class CountingHandler:
         return dict(self._counts)
 
 
-def counting_role(settings: Settings, engine: str) -> HandlerFactory:
+def counting_role(
+    settings: Settings, engine: str, bindings: Bindings | None
+) -> HandlerFactory:
     """A folding role of counting handlers."""
     return CountingHandler
 

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from tests.streams.logs import Log, feed_all, fetch, tick_all
+from tidegate.schemas.errors import UnknownSchemaId
 from tidegate.schemas.marks import Marker, Tick
 from tidegate.streams import folding
 from tidegate.streams.folding import Checkpoint, PartitionFold
@@ -171,3 +172,49 @@ def test_a_fold_may_begin_where_the_logs_begin() -> None:
     fold.feed(0, fetch([None, None, Tick(10), b"a"], 2, 2))
     fold.drain()
     assert journal.lines == ["advance 10", "0/3 at 10: b'a'"]
+
+
+class Waiting(Journal):
+    """A journal that cannot read records of an id that is not bound; `calls` counts every try."""
+
+    def __init__(self, bound: set[bytes]) -> None:
+        super().__init__()
+        self.bound = bound
+
+    def records(self, run: Run) -> None:
+        for value in run.values[run.start : run.stop]:
+            if value is not None and value not in self.bound:
+                raise UnknownSchemaId(int(value))
+        super().records(run)
+
+
+def test_what_cannot_be_read_yet_is_as_if_nothing_had_happened() -> None:
+    """Every unknown id stops before its run, and changes neither state nor outputs: once bound,
+    the fold goes on to the same journal, with the same checkpoints, as if all had been bound."""
+    logs = some_logs(5)
+    values = {record for log in logs for record in log if isinstance(record, bytes)}
+    taken: list[Checkpoint] = []
+    plain = PartitionFold(0, 2, Waiting(values), taken.append, 40)
+    feed_all(plain, logs, lambda: 1_000)
+    handler, again = Waiting(set()), list[Checkpoint]()
+    fold = PartitionFold(0, 2, handler, again.append, 40)
+    for rank, log in enumerate(logs):
+        fold.feed(rank, fetch(log, 0, len(log)))
+    waited = 0
+    while True:
+        try:
+            fold.drain()
+            break
+        except UnknownSchemaId as unknown:
+            waited += 1
+            state = fold.dump()
+            with pytest.raises(UnknownSchemaId):
+                fold.drain()
+            assert fold.dump() == state
+            handler.bound.add(b"%d" % unknown.schema_id)
+    assert waited == len(values)
+    assert again == taken
+    assert fold.dump() == plain.dump()
+    assert [fold.merge.buffered(rank) for rank in (0, 1)] == [
+        plain.merge.buffered(rank) for rank in (0, 1)
+    ]
