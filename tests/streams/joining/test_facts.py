@@ -248,6 +248,18 @@ def test_a_full_batch_is_cut_within_an_interval() -> None:
     assert {it.log_time_ms for it in batches} == {BEGIN_MS}
 
 
+def test_a_batch_says_no_more_than_what_is_concluded() -> None:
+    """Batches cut while requests close still tell the time before: only the last one, behind
+    which nothing due is left, tells the new time."""
+    scenario = Scenario(replace(SETTINGS, facts_per_batch=10))
+    scenario.send(0, *(prediction(f"r{n}", BEGIN_MS) for n in range(25))).at(500)
+    told = len(scenario.batches())
+    scenario.at(600)
+    batches = scenario.batches()[told:]
+    assert [it.count("closed") for it in batches] == [10, 10, 5]
+    assert [it.log_time_ms - BEGIN_MS for it in batches] == [500, 500, 600]
+
+
 def test_a_batch_stays_below_the_size_of_a_record() -> None:
     """Texts and features count: however long, an observation stays below BATCH_BYTES and a row."""
     scenario = Scenario(replace(SETTINGS, facts_per_batch=5_000))

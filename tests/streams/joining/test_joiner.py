@@ -151,21 +151,6 @@ def test_sequences_are_dense_per_partition_and_say_how_far_they_cover() -> None:
     assert {it.source_partition for it in joined.batches} == {1}
 
 
-def test_a_batch_says_no_more_than_what_is_concluded() -> None:
-    """Behind a batch with log time t comes no fact of a request that was due before t."""
-    joined = join(random_logs(4))
-    longest_ms = 700 + SETTINGS.grace_ms + 100
-    reached_ms: dict[int, int] = defaultdict(int)
-    rows = 0
-    for batch in joined.batches:
-        for served_ms in batch.tables["closed"]["served_at"].tolist():
-            rows += 1
-            # The time a batch tells may be passed by a deadline only in the same batch.
-            assert served_ms + longest_ms + 400 > reached_ms[batch.partition]
-        reached_ms[batch.partition] = batch.log_time_ms
-    assert rows > 50
-
-
 def test_dead_letters_name_reason_and_place() -> None:
     """Unreadable records go to `dead-letters` in the order of their log, with offset and reason,
     and change nothing else."""
