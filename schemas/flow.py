@@ -8,20 +8,21 @@ from __future__ import annotations
 from tidegate.schemas.topics import DAY_MS, TOPICS, Topic
 
 # Roles that run all the time; `why` and `verify` read every log afterwards.
-_ROLES = ("client", "joiner", "decider", "ticker", "commands")
+_ROLES = ("client", "joiner", "decider", "commands")
 _NAMES = {"client": "serving client", "commands": "tidegate commands"}
+# What the agents keep for themselves would hide the way of the data.
+_HOUSEKEEPING = ("snapshots", "schemas", "dead-letters", "clock")
 
 
 def flow_diagram() -> str:
-    """Who writes and who reads each topic, as Mermaid; dotted lines are ticks."""
+    """Who writes and who reads each topic, as Mermaid; a clock marks the topics with ticks."""
+    shown = [topic for topic in TOPICS.values() if topic.name not in _HOUSEKEEPING]
     lines = ["flowchart LR"]
-    lines += [f'    {role}["{_NAMES.get(role, role)}"]' for role in _ROLES]
-    lines += [f'    {topic.name}(["{topic.name}"])' for topic in TOPICS.values()]
-    for topic in TOPICS.values():
-        lines += [f"    {role} --> {topic.name}" for role in topic.producers if role in _ROLES]
-        lines += [f"    {topic.name} --> {role}" for role in topic.consumers if role in _ROLES]
-        if topic.ticks:
-            lines.append(f"    ticker -.-> {topic.name}")
+    lines += [f'    role-{role}["{_NAMES.get(role, role)}"]' for role in _ROLES]
+    for topic in shown:
+        lines.append(f'    {topic.name}(["{topic.name}{" ⏱" if topic.ticks else ""}"])')
+        lines += [f"    role-{role} --> {topic.name}" for role in topic.producers if role in _ROLES]
+        lines += [f"    {topic.name} --> role-{role}" for role in topic.consumers if role in _ROLES]
     return "\n".join(lines) + "\n"
 
 
