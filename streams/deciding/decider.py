@@ -27,7 +27,7 @@ from tidegate.streams.deciding.experiment import ExperimentState, Unconfirmed
 from tidegate.streams.deciding.memory import SeenIds
 from tidegate.streams.deciding.placement import check_placement
 from tidegate.streams.deciding.proposals import Action, Proposal
-from tidegate.streams.deciding.records import DECIDER_ROLE, Journal, Moment
+from tidegate.streams.deciding.records import Journal, Moment
 from tidegate.streams.deciding.sequences import Reading, Sequences
 from tidegate.streams.merge import Run
 from tidegate.streams.output import Emit
@@ -173,15 +173,11 @@ class Decider:
         return order
 
     def _take_order(self, order: Control) -> None:
-        if order.control_id in self._seen:
-            self._counters["control_repeated"] += 1
-            return
-        if order.role == DECIDER_ROLE and self._is_own(order):
-            # Heard again after memory has let go of it.
+        state = self.experiments.get(order.experiment)
+        if order.control_id in self._seen or orders.is_own(order, state):
             self._counters["control_repeated"] += 1
             return
         self._seen.add(order.control_id, order.issued_at, self.log_time_ms)
-        state = self.experiments.get(order.experiment)
         if state is not None:
             self._decide(state, orders.answer(state, order, self.log_time_ms), order.control_id)
             return
@@ -194,16 +190,6 @@ class Decider:
         self.experiments[order.experiment] = state
         reason = orders.said(order, "applied for the first time")
         self._decide(state, start(state, spec, reason), order.control_id)
-
-    def _is_own(self, order: Control) -> bool:
-        """Whether a record in the decider's name says nothing new.
-
-        One that withholds a variant we let serve is obeyed like anybody's: clients have done so.
-        """
-        state = self.experiments.get(order.experiment)
-        if state is None or order.generation != state.generation:
-            return state is not None
-        return order.arguments.get("variant", "") in state.rolled_back
 
     # -- confirmations
 
