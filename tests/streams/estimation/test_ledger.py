@@ -124,9 +124,12 @@ def test_a_change_in_a_variants_outcomes_is_noticed_there_only() -> None:
     for part in range(20):
         of = rng.integers(0, 2, size=500)
         rate = np.where((of == 1) & (part >= 10), 0.2, 0.02)
-        ledger.observe(batch(
-            CONTEXTS, exposure={"context": of, "status": 2 * (rng.random(500) < rate)},
-        ))
+        ledger.observe(
+            batch(
+                CONTEXTS,
+                exposure={"context": of, "status": 2 * (rng.random(500) < rate)},
+            )
+        )
     found = {(name, variant): detector.detections for name, variant, _, detector in ledger.drifts()}
     assert found["errors", "b"] >= 1
     assert found["errors", "a"] == 0

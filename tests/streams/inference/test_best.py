@@ -60,7 +60,8 @@ def test_draws_agree() -> None:
 @given(
     st.lists(
         st.tuples(st.floats(-1e3, 1e3), st.floats(1e-4, 1e3), st.booleans()),
-        min_size=1, max_size=6,
+        min_size=1,
+        max_size=6,
     ),
     st.sampled_from(["increase", "decrease"]),
 )

@@ -24,8 +24,10 @@ def interval(lower: float | None, upper: float | None) -> Interval:
     ],
 )
 def test_worse_and_within_the_limit(
-    lower: float | None, upper: float | None,
-    decrease: tuple[bool, bool], increase: tuple[bool, bool],
+    lower: float | None,
+    upper: float | None,
+    decrease: tuple[bool, bool],
+    increase: tuple[bool, bool],
 ) -> None:
     """Worse is a rise where the goal is to decrease, a fall where it is to increase."""
     got = interval(lower, upper)
