@@ -1,6 +1,5 @@
 # Every purpose has one command; `make` alone lists them.
 PYTHON ?= python3
-SEED ?= 1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -35,10 +34,10 @@ check: .venv/dev ## lint, types, direction of imports
 	PYTHONPATH=. $(BIN)/lint-imports
 
 bench: .venv/dev ## list the benchmarks; NAME=joiner runs one
-	@$(BIN)/python -m benchmarks $(NAME)
+	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
-simulate: .venv/dev ## fold random logs with random crashes, from SEED
-	@TIDEGATE_SEED=$(SEED) $(BIN)/pytest tests/simulation -q
+simulate: .venv/dev ## play whole releases in memory, seeded, with crashes and replays
+	@$(BIN)/pytest tests/simulation -q
 
 up: .venv/worker ## broker, topics and worker for development, until Ctrl-C
 	@$(BIN)/tidegate up
