@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.agents.counting import ROOT, environment_of
 from tidegate.agents.settings import Settings
 
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ REQUESTS = 20_000
 
 @pytest.mark.kafka
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_one_input_gives_one_digest_whatever_happens_to_the_workers(tmp_path: Path) -> None:
     """Batch sizes, SIGKILL, a second worker, a broker killed, another day, another hash seed: one
     digest of observations per source partition, every copy equal to its first; and restarts from
