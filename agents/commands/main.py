@@ -18,7 +18,6 @@ LATER: Mapping[str, str] = {
     "plan": "`tidegate apply -f F --dry-run` shows the difference",
     "report": "see `tidegate get NAME`",
     "retry": "apply the manifest again with --restart",
-    "schemas": "see schemas/avro in the package",
     "status": "see `tidegate get NAME -w`",
     "what-if": "it is planned",
 }
