@@ -10,7 +10,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tidegate.schemas.flow import flow_diagram, topics_table
 from tidegate.schemas.topics import TOPICS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,9 +138,3 @@ def test_every_contract_is_spoken_on_a_topic() -> None:
     """Each released schema belongs to a topic, and each topic's schema is there."""
     released = {path.name.split(".")[0] for path in tracked("schemas/avro/*.avsc")}
     assert released == {topic.schema for topic in TOPICS.values() if topic.schema is not None}
-
-
-def test_pictures_and_tables_are_drawn_from_the_topics() -> None:
-    """The README's diagram and the operations page's table are what the topics table gives."""
-    assert flow_diagram() in (ROOT / "README.md").read_text(encoding="utf-8")
-    assert topics_table() in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

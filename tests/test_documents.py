@@ -1,0 +1,62 @@
+"""What the documents say is so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tidegate.schemas.flow import flow_diagram, topics_table
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def named(path: Path) -> str:
+    """A document as test names show it."""
+    return str(path.relative_to(ROOT))
+
+
+def test_pictures_and_tables_are_drawn_from_the_topics() -> None:
+    """The README's diagram and the operations page's table are what the topics table gives."""
+    assert flow_diagram() in README
+    assert topics_table() in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def test_places_named_in_the_readme_exist() -> None:
+    """Who looks where the table says finds something there."""
+    places = re.findall(r"`((?:schemas|streams|agents|infra|benchmarks)/[\w/.]*)`", README)
+    assert len(places) > 20
+    assert [place for place in places if not (ROOT / place).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    """Relative links point to files that are there."""
+    links = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", document.read_text("utf-8"))
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_commands_shown_in_the_readme_are_commands() -> None:
+    """Every `tidegate ...` of the README is one that `tidegate --help` lists."""
+    shown = set(re.findall(r"^(?:\s*)tidegate ([a-z-]+)", README, flags=re.MULTILINE))
+    done = subprocess.run(
+        [sys.executable, "-m", "tidegate", "--help"], capture_output=True, text=True, check=True
+    )
+    listed = set(re.findall(r"^  ([a-z-]+) ", done.stdout, flags=re.MULTILINE))
+    assert {"apply", "watch", "rollback", "verify"} <= shown
+    assert shown <= listed
+
+
+def test_the_manifest_of_the_readme_is_sound(tmp_path: Path) -> None:
+    """The example can be copied and applied as it stands."""
+    from tidegate.agents.commands.lint import load
+
+    [manifest] = re.findall(r"```yaml\n(apiVersion.*?)```", README, flags=re.DOTALL)
+    file = tmp_path / "click-ranker.yaml"
+    file.write_text(manifest, encoding="utf-8")
+    assert load(file).name == "click-ranker"
