@@ -68,7 +68,8 @@ _ALL = [
           ("decider",), ("client", "commands")),
     Topic("snapshots", None, "role/partition/checkpoint/chunk", "all", "compact", -1,
           ("joiner", "decider"), ("joiner", "decider"), bytes_max=LARGE_BYTES),
-    Topic("schemas", None, "schema id", "one", "compact", -1, ("joiner",), ("joiner", "verify")),
+    Topic("schemas", None, "schema id", "one", "compact", -1, ("joiner", "decider"),
+          ("joiner", "decider", "commands", "verify")),
     Topic("dead-letters", "dead-letter", "topic-partition", "one", "delete", 7 * DAY_MS,
           ("joiner", "decider"), ("commands",)),
     # Nobody merges it: a broker's append time on it tells the ticker how far its own clock is off.

@@ -10,12 +10,15 @@ import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
 from tests.agents.hosting.fakes import Stopped, raise_stop
+from tests.schemas.samples import event
 from tidegate.agents import registry as registry_module
 from tidegate.agents.bindings import Binding, Recorded, bind, recorded_bindings
-from tidegate.agents.kafka import new_producer
+from tidegate.agents.client.emitter import Emitter
+from tidegate.agents.kafka import new_producer, read_topic
 from tidegate.agents.registry import Registry
 from tidegate.agents.settings import Settings
 from tidegate.schemas.catalogue import latest
+from tidegate.schemas.codec import decode
 from tidegate.schemas.errors import DefinitionError, Unreachable
 
 OUTCOME = latest("outcome")
@@ -169,3 +172,17 @@ def test_the_real_client_is_understood(embedded_settings: Settings) -> None:
     until_settled(registry, 1)
     assert registry.bindings == {1: OUTCOME.fingerprint}
     registry.close()
+
+
+def test_a_client_frames_with_the_ids_it_was_given(embedded_settings: Settings) -> None:
+    """Topics with an id are framed for the registry, others as single objects."""
+    emitter = Emitter(embedded_settings, {}, {"outcomes": 7})
+    assert emitter.emit("outcomes", "r", event("outcome"))
+    assert emitter.emit("predictions", "r", event("prediction"))
+    assert emitter.flush(30) == 0
+    (outcome,) = read_topic(embedded_settings, "outcomes")
+    assert outcome.value is not None
+    assert outcome.value[:5] == b"\0\0\0\0\7"
+    assert decode("outcome", outcome.value, {7: OUTCOME.fingerprint}) == event("outcome")
+    (prediction,) = read_topic(embedded_settings, "predictions")
+    assert decode("prediction", prediction.value) == event("prediction")

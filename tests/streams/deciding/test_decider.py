@@ -270,6 +270,15 @@ def test_an_unbound_schema_id_blocks_instead(world: World) -> None:
         world.send(CONTROL, b"\x00\x00\x00\x00\x07rest")
 
 
+def test_nothing_before_an_unbound_schema_id_counts(world: World) -> None:
+    """The run is given again later: had a part of it counted, it would count twice."""
+    before = world.decider.dump()
+    values: list[bytes | None] = [b"no order", b"\x00\x00\x00\x00\x07rest"]
+    with pytest.raises(UnknownSchemaId):
+        world.decider.records(Run(CONTROL, START_MS, 0, values, 0, 2, lambda index: START_MS))
+    assert world.decider.dump() == before
+
+
 def test_observations_of_other_places_are_set_aside(world: World) -> None:
     """Another partition's batch, or a source partition that cannot exist."""
     elsewhere = batch_of(GOOD, 0, 0, START_MS, 1)
