@@ -61,9 +61,10 @@ LONG = (
 class Workers:
     """Joiner processes of one join; killed at its end."""
 
-    def __init__(self, settings: Settings, join: Join, log: Path) -> None:
+    def __init__(self, settings: Settings, join: Join, log: Path, pace: int) -> None:
         self._settings = settings
         self._join = join
+        self._pace = pace
         self._stack = ExitStack()
         self._processes: list[subprocess.Popen[bytes]] = []
         self.log = log
@@ -78,12 +79,25 @@ class Workers:
         }
         stream = self._stack.enter_context(self.log.open("ab"))
         process = subprocess.Popen(
-            [*clock, sys.executable, "-m", "tests.integration.sized_worker", str(join.size)],
+            [
+                *clock,
+                sys.executable,
+                "-m",
+                "tests.integration.sized_worker",
+                str(join.size),
+                str(self._pace),
+            ],
             cwd=ROOT,
             env=environment_of(self._settings, extra),
             stderr=stream,
         )
         self._processes.append(process)
+
+    def start_and_wait(self) -> None:
+        """Another worker, that has taken over a partition."""
+        before = len(takeovers(self.log))
+        self.start()
+        await_until(lambda: len(takeovers(self.log)) > before, "a partition to move", self.log)
 
     def kill_first(self) -> None:
         """SIGKILL to the worker that has run longest."""
@@ -109,13 +123,13 @@ class Workers:
         self._stack.close()
 
 
-def restores(log: Path) -> int:
-    """How often a worker went on from a checkpoint that stands for records."""
-    count = 0
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("{") and "partition taken over" in line:
-            count += int(json.loads(line)["released"]) > 0
-    return count
+def takeovers(log: Path) -> list[int]:
+    """For each partition a worker took over, how many records its checkpoint stood for."""
+    return [
+        int(json.loads(line)["released"])
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.startswith("{") and "partition taken over" in line and line.endswith("}")
+    ]
 
 
 def await_until(condition: Callable[[], bool], what: str, log: Path) -> None:

@@ -25,7 +25,7 @@ from tests.integration.joins import (
     Join,
     Workers,
     await_until,
-    restores,
+    takeovers,
 )
 from tests.integration.recorded_input import InputLog
 from tidegate.agents.engine import fingerprint
@@ -42,6 +42,8 @@ from tidegate.streams.folding import PartitionFold
 from tidegate.streams.output import Output
 
 SESSION_SECONDS = 6.0
+_PACE_SECONDS = 10
+"""Predictions are a little less than half of the records: a join takes about twice as long."""
 
 Place = tuple[int, int, int]
 """Source partition, partition, sequence."""
@@ -77,6 +79,7 @@ class ReplaySet:
         self._broker = broker
         self._folder = folder
         self._draw = random.Random(requests)
+        self._pace = max(1, requests // _PACE_SECONDS)
         self.settings = Settings(
             kafka={"bootstrap.servers": broker.bootstrap},
             prefix="input.",
@@ -101,12 +104,12 @@ class ReplaySet:
         apply_topics(settings)
         log = self._folder / f"join-{number}.log"
         outcome = Outcome(join)
-        with Workers(settings, join, log) as workers:
+        with Workers(settings, join, log, self._pace) as workers:
             workers.start()
             self._disturb(settings, join, workers, outcome)
             await_until(lambda: written(settings) >= len(self.expected), "all observations", log)
             self._compare(settings, outcome, log)
-        outcome.restored = restores(log)
+        outcome.restored = sum(released > 0 for released in takeovers(log))
         outcome.seconds = time.monotonic() - began
         return outcome
 
@@ -121,7 +124,7 @@ class ReplaySet:
 
         acts += [kill] * join.kills
         if join.second_worker:
-            acts += [workers.start, workers.kill_last]
+            acts += [workers.start_and_wait, workers.kill_last]
         if join.broker_dies:
             acts.append(self._restart_broker)
         shares = sorted(self._draw.uniform(0.1, 0.8) for _ in acts)

@@ -1,11 +1,13 @@
-"""`python -m tests.integration.sized_worker SIZE`: a joiner whose fold is fed SIZE records at once.
+"""`python -m tests.integration.sized_worker SIZE PACE`: a joiner fed SIZE records at once.
 
-Everything else is the worker as it is.
+It takes PACE records a second at most, so that there is time for something to happen to it;
+everything else is the worker as it is.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 
 from tidegate.agents.log import configure_logs
@@ -27,7 +29,7 @@ def parts(fetched: Fetched, size: int) -> Iterator[Fetched]:
         )
 
 
-def feed_in_parts(size: int) -> None:
+def feed_in_parts(size: int, pace: int) -> None:
     """Make every fold of this process take its fetches in parts, draining after each."""
     whole = PartitionFold.feed
 
@@ -35,11 +37,12 @@ def feed_in_parts(size: int) -> None:
         for part in parts(fetched, size):
             whole(self, rank, part)
             self.drain()
+        time.sleep(len(fetched.values) / pace)
 
     PartitionFold.feed = feed  # type: ignore[method-assign]  # what this module is for
 
 
 if __name__ == "__main__":
-    feed_in_parts(int(sys.argv[1]))
+    feed_in_parts(int(sys.argv[1]), int(sys.argv[2]))
     configure_logs("joiner")
     run_to_exit(load_settings(), "joiner")
