@@ -14,6 +14,7 @@ from tidegate.agents.hosting.host import HandlerFactory
 from tidegate.agents.joiner import joiner_factory
 from tidegate.agents.settings import Settings
 from tidegate.agents.worker import run_to_exit
+from tidegate.schemas.codec import Bindings
 from tidegate.streams.joining.joiner import Joiner
 from tidegate.streams.merge import Run
 from tidegate.streams.output import Emit
@@ -50,9 +51,11 @@ class ClockedJoiner(Joiner):
         self.clocked.joined(run.stop - run.start)
 
 
-def clocked_factory(settings: Settings, engine: str) -> HandlerFactory:
+def clocked_factory(
+    settings: Settings, engine: str, bindings: Bindings | None = None
+) -> HandlerFactory:
     """As `joiner_factory`, of joiners that count together."""
-    make = joiner_factory(settings, engine)
+    make = joiner_factory(settings, engine, bindings)
     clocked = Clocked(JOB.events)
 
     def make_clocked(partition: int, emit: Emit) -> Joiner:
