@@ -82,6 +82,7 @@ def stub_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """No librdkafka in these tests, and nothing is held back for the next tick."""
     monkeypatch.setattr(confluent_kafka, "Consumer", StubClient)
     monkeypatch.setattr(gathering, "HOLD_SECONDS", 0.0)
+    monkeypatch.setattr(librdkafka_fetch, "_IDLE_ROUNDS", 1)
 
 
 def messages(tp: TP, first: int, count: int) -> list[Message]:
@@ -212,6 +213,27 @@ def test_a_paused_partition_is_resumed_before_it_is_assigned_again(tmp_path: Pat
         flow.held[HERE] = 0
         await take(consumer)
         assert client.verbs() == ["assign", "pause", "resume", "assign"]
+
+    asyncio.run(test())
+
+
+def test_idle_rounds_end_when_something_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many polls to one round through Faust; none of them behind a rebalance."""
+    monkeypatch.setattr(librdkafka_fetch, "_IDLE_ROUNDS", 50)
+
+    async def test() -> None:
+        consumer, _, client = await started(RecordingFlow(), tmp_path)
+        client.queued += [[], [], messages(HERE, 0, 2), messages(HERE, 2, 1)]
+        assert offsets(await take(consumer)) == [0, 1]
+        assert offsets(await take(consumer)) == [2]
+        idle = asyncio.create_task(take(consumer))
+        await asyncio.sleep(0.02)
+        consumer.stop_flow()
+        client.queued.append(messages(HERE, 3, 1))
+        assert await idle == []
+        assert len(client.queued) == 1
 
     asyncio.run(test())
 
