@@ -184,7 +184,7 @@ def test_lower_bounds_on_a_quantile(low: int, verdict: Verdict) -> None:
 
 def test_means_are_compared_in_their_own_unit() -> None:
     """Milliseconds against milliseconds; without any spread nothing is said."""
-    slower = {"metric": "speed", "compare": "control", "worse_by": 5}
+    slower: dict[str, Any] = {"metric": "speed", "compare": "control", "worse_by": 5}
     flat = (Group("champion", 500), Group("challenger", 500, latency_ms=90.0))
     assert reading(*flat, **slower).verdict is Verdict.INCONCLUSIVE
     spread = (
