@@ -15,6 +15,7 @@ from tests.agents.counting import ROOT, environment_of
 from tidegate.agents.settings import Settings
 
 PATIENCE_SECONDS = 600.0
+_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Join:
     kills: int = 0
     second_worker: bool = False
     broker_dies: bool = False
-    clock: str = ""
+    clock_moved_days: int = 0
     hash_seed: str = "0"
 
 
@@ -38,7 +39,7 @@ SHORT = (
     Join("killed three times", kills=3, hash_seed="4711"),
     Join("a second worker joins and dies", second_worker=True),
     Join("the broker is killed and restarted", broker_dies=True),
-    Join("a day ahead", clock="+1d"),
+    Join("a day ahead", clock_moved_days=1),
 )
 LONG = (
     *SHORT,
@@ -48,14 +49,24 @@ LONG = (
     Join("seven by seven, aiokafka", size=7, fetcher="aiokafka", hash_seed="13"),
     Join("killed twice, aiokafka", fetcher="aiokafka", kills=2),
     Join("one by one, killed", size=1, kills=1),
-    Join("killed twice, two days back", kills=2, clock="-2d"),
+    Join("killed twice, two days back", kills=2, clock_moved_days=-2),
     Join("a second worker, aiokafka", fetcher="aiokafka", second_worker=True, hash_seed="14"),
     Join("a second worker, killed as well", second_worker=True, kills=1),
     Join("the broker dies, aiokafka", fetcher="aiokafka", broker_dies=True),
     Join("the broker dies, and the worker", broker_dies=True, kills=1, hash_seed="15"),
-    Join("a day behind, aiokafka", fetcher="aiokafka", clock="-1d"),
+    Join("a day behind, aiokafka", fetcher="aiokafka", clock_moved_days=-1),
     Join("another hash seed", hash_seed="random"),
 )
+
+
+def moved_clock(folder: Path) -> Path:
+    """The library that moves the wall clock of a process that preloads it; compiled here."""
+    library = folder / "moved_clock.so"
+    if not library.exists():
+        source = Path(__file__).with_name("moved_clock.c")
+        command = ["cc", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(library)]
+        subprocess.run([*command, str(source), "-ldl"], check=True)
+    return library
 
 
 class Workers:
@@ -72,11 +83,13 @@ class Workers:
     def start(self) -> None:
         """Another worker."""
         join = self._join
-        clock = ["faketime", "--exclude-monotonic", "-f", join.clock] if join.clock else []
         extra = {
             "PYTHONHASHSEED": join.hash_seed,
             "TIDEGATE_INPUT_PREFIX": self._settings.input_prefix,
         }
+        if join.clock_moved_days:
+            extra["MOVED_CLOCK_SECONDS"] = str(join.clock_moved_days * _DAY_SECONDS)
+            extra["LD_PRELOAD"] = str(moved_clock(self.log.parent))
         stream = self._stack.enter_context(self.log.open("ab"))
         process = subprocess.Popen(
             [
