@@ -93,7 +93,6 @@ class Workers:
         stream = self._stack.enter_context(self.log.open("ab"))
         process = subprocess.Popen(
             [
-                *clock,
                 sys.executable,
                 "-m",
                 "tests.integration.sized_worker",
