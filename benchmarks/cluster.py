@@ -29,6 +29,8 @@ from tidegate.schemas.topics import TOPICS, merged_topics
 BROKER_CORE, WORKER_CORE = 1, 0
 TICK_MS = 100
 _RESULT = "RESULT "
+_STDOUT = 1
+"""By number: Faust puts something else in the place of `sys.stdout`."""
 
 
 @dataclass(slots=True)
@@ -161,7 +163,7 @@ class Stopwatch:
             "memory_mb": usage.ru_maxrss / 1_024,
             "pairs": pairs,
         }
-        os.write(sys.stdout.fileno(), (_RESULT + json.dumps(document) + "\n").encode())
+        os.write(_STDOUT, (_RESULT + json.dumps(document) + "\n").encode())
 
 
 def run_program(

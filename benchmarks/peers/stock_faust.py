@@ -79,8 +79,9 @@ app = faust.App(
 
 def _topic(name: str, model: Any, serializer: str) -> Any:
     return app.topic(
-        name, key_type=str, key_serializer="raw", value_type=model, value_serializer=serializer
-    )
+        name, key_type=str, key_serializer="raw", value_type=model, value_serializer=serializer,
+        allow_empty=True,
+    )  # fmt: skip
 
 
 predictions = _topic(JOB.topics[0], Prediction, "avro_prediction")
