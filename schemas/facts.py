@@ -110,8 +110,7 @@ class ObservationBatch:
 
     def count(self, kind: str) -> int:
         """Number of facts of a kind."""
-        table = self.tables.get(kind)
-        return 0 if table is None else len(table[COLUMNS[kind][0][0]])
+        return len(self.tables[kind][COLUMNS[kind][0][0]]) if kind in self.tables else 0
 
 
 def columns_to_table(kind: str, columns: Mapping[str, ArrayLike]) -> Table:
@@ -158,9 +157,12 @@ def encode_observation(batch: ObservationBatch) -> bytes:
 
 
 def _table(batch: ObservationBatch, kind: str) -> bytes:
-    count, table = batch.count(kind), batch.tables[kind]
-    columns = [_text(name) + sized(table[name].tobytes()) for name, _ in COLUMNS[kind]]
-    return _text(kind) + long_bytes(count) + block(columns)
+    count, table, dtypes = batch.count(kind), batch.tables[kind], _DTYPES[kind]
+    sizes = {width: long_bytes(count * width) for width in (1, 4, 8)}
+    pieces = [_text(kind), long_bytes(count), long_bytes(len(dtypes))]
+    for name, dtype in dtypes.items():
+        pieces += (_text(name), sizes[dtype.itemsize], table[name].tobytes())
+    return b"".join(pieces) + b"\0"
 
 
 @lru_cache(maxsize=_TEXTS_KEPT)
@@ -230,18 +232,17 @@ def _read_tables(found: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     for item in found:
         kind, count = item["kind"], item["count"]
-        expected = COLUMNS.get(kind)
-        if expected is None or kind in tables:
+        dtypes = _DTYPES.get(kind)
+        if dtypes is None or kind in tables:
             raise EventError("value", f"fact table {kind!r} is unknown or repeated")
         if not 0 <= count <= limits.OBSERVATION_ROWS_MAX:
             raise EventError("value", f"{kind}: {count} rows")
-        if [column["name"] for column in item["columns"]] != [name for name, _ in expected]:
-            raise EventError("value", f"{kind}: columns are not {[name for name, _ in expected]}")
+        if [column["name"] for column in item["columns"]] != list(dtypes):
+            raise EventError("value", f"{kind}: columns are not {list(dtypes)}")
         table: dict[str, NDArray[Any]] = {}
-        for column, (name, width) in zip(item["columns"], expected, strict=True):
-            dtype = _DTYPES[kind][name]
+        for column, (name, dtype) in zip(item["columns"], dtypes.items(), strict=True):
             if len(column["data"]) != count * dtype.itemsize:
-                raise EventError("length", f"{kind}.{name}: not {count} items of {width}")
+                raise EventError("length", f"{kind}.{name}: not {count} items of {dtype}")
             table[name] = np.frombuffer(column["data"], dtype=dtype)
         tables[kind] = table
     return {kind: tables.get(kind, _EMPTY[kind]) for kind in COLUMNS}
