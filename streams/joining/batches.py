@@ -29,7 +29,10 @@ SUMMARY_BYTES: Final = 52
 
 @dataclass(slots=True)
 class OpenBatch:
-    """Facts of one observations partition since its last cut, and the bytes that still fit in."""
+    """Facts of one observations partition since its last cut, and the bytes that still fit in.
+
+    `last_cut_ms` is when the last cut was due.
+    """
 
     partition: int
     sequence: int = 0
@@ -142,12 +145,18 @@ class Batches:
     def tick(self, log_time_ms: int) -> None:
         """Everything before `log_time_ms` has been concluded: cut what is due."""
         self.log_time_ms = log_time_ms
+        interval_ms = self._settings.emit_interval_ms
         for batch in self._open:
-            patience_ms = self._settings.emit_interval_ms
+            waited_ms = log_time_ms - batch.last_cut_ms
             if batch.room == BATCH_BYTES:
-                patience_ms = SILENCE_MS
-            if log_time_ms - batch.last_cut_ms >= patience_ms:
+                if waited_ms >= SILENCE_MS:
+                    self.cut(batch)
+            elif waited_ms >= interval_ms:
+                # From when the cut was due: else every other tick comes a millisecond too early
+                # to cut, and facts wait for the next.
+                due_ms = max(batch.last_cut_ms + interval_ms, log_time_ms - interval_ms // 2)
                 self.cut(batch)
+                batch.last_cut_ms = due_ms
 
     def cut(self, batch: OpenBatch) -> None:
         """Put the batch out and begin the next."""

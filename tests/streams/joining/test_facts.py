@@ -236,6 +236,17 @@ def test_an_empty_batch_says_how_far_it_has_come() -> None:
     assert [it.log_time_ms for it in scenario.batches()[told:]] == [BEGIN_MS + 1_100]
 
 
+def test_ticks_may_be_a_moment_early() -> None:
+    """Facts go out at each tick of an uneven ticker, and at most once per interval on average."""
+    scenario = Scenario().at(1_000)
+    told = len(scenario.batches())
+    for at_ms in (1_103, 1_201, 1_300, 1_330, 1_399, 1_502):
+        scenario.predict().at(at_ms)
+    found = [it for it in scenario.batches()[told:] if any(map(it.count, ("exposure", "irregular")))]
+    cuts = [it.log_time_ms - BEGIN_MS for it in found]
+    assert cuts == [1_103, 1_201, 1_300, 1_399, 1_502]
+
+
 def test_a_full_batch_is_cut_within_an_interval() -> None:
     """A batch holds at most `facts_per_batch` facts, and says up to which offsets it covers and
     that the interval is not complete."""
