@@ -9,9 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tidegate.schemas.topics import TOPICS, Topic, partition_count
+from tidegate.schemas.topics import DAY_MS, TOPICS, Topic, partition_count
 
 _APPLY = "run `tidegate topics apply`"
+
+# Since 4.0 a broker refuses what is stamped more than an hour ahead of its own clock: a process
+# on a host with a wrong clock would stop, where only the joiner may judge, and by log time.
+_CLOCK_AHEAD_MS = 28 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ def _settings(topic: Topic, replication: int) -> dict[str, str]:
     settings = {
         "cleanup.policy": topic.cleanup,
         "message.timestamp.type": "LogAppendTime" if topic.append_time else "CreateTime",
+        "message.timestamp.after.max.ms": str(_CLOCK_AHEAD_MS),
         "max.message.bytes": str(topic.bytes_max),
         "min.insync.replicas": str(min(2, replication)),
     }
@@ -139,7 +144,7 @@ def _suffices(name: str, wanted: str, found: str) -> bool:
     # Operators may keep more than the table asks for, never less.
     if name == "retention.ms":
         return found == "-1" or int(found or 0) >= int(wanted)
-    if name in ("max.message.bytes", "min.insync.replicas"):
+    if name in ("max.message.bytes", "message.timestamp.after.max.ms", "min.insync.replicas"):
         return int(found or 0) >= int(wanted)
     if name in ("segment.bytes", "segment.ms", "min.cleanable.dirty.ratio"):
         return float(found or "inf") <= float(wanted)

@@ -78,6 +78,8 @@ def test_the_clock_topic_shows_the_brokers_time() -> None:
     """The ticker compares itself with append times, which producers must not be able to set."""
     assert wanted("clock").settings["message.timestamp.type"] == "LogAppendTime"
     assert wanted("outcomes").settings["message.timestamp.type"] == "CreateTime"
+    # A host whose clock is a day ahead can still write.
+    assert int(wanted("outcomes").settings["message.timestamp.after.max.ms"]) > 86_400_000
 
 
 @pytest.mark.parametrize(
