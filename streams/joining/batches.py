@@ -147,13 +147,10 @@ class Batches:
         self.log_time_ms = log_time_ms
         interval_ms = self._settings.emit_interval_ms
         for batch in self._open:
-            waited_ms = log_time_ms - batch.last_cut_ms
-            if batch.room == BATCH_BYTES:
-                if waited_ms >= SILENCE_MS:
-                    self.cut(batch)
-            elif waited_ms >= interval_ms:
-                # From when the cut was due: else every other tick comes a millisecond too early
-                # to cut, and facts wait for the next.
+            patience_ms = SILENCE_MS if batch.room == BATCH_BYTES else interval_ms
+            if log_time_ms - batch.last_cut_ms >= patience_ms:
+                # From when the cut was due, up to half an interval ago: else every other tick
+                # comes a millisecond too early to cut, and facts wait for the next.
                 due_ms = max(batch.last_cut_ms + interval_ms, log_time_ms - interval_ms // 2)
                 self.cut(batch)
                 batch.last_cut_ms = due_ms

@@ -230,7 +230,7 @@ def test_an_empty_batch_says_how_far_it_has_come() -> None:
     scenario.at(1_000)
     assert [it.log_time_ms for it in scenario.batches()[told:]] == [BEGIN_MS + 1_000] * 2
     told += 2
-    scenario.predict().at(1_050)
+    scenario.predict().at(1_049)
     assert len(scenario.batches()) == told
     scenario.at(1_100)
     assert [it.log_time_ms for it in scenario.batches()[told:]] == [BEGIN_MS + 1_100]
@@ -242,7 +242,8 @@ def test_ticks_may_be_a_moment_early() -> None:
     told = len(scenario.batches())
     for at_ms in (1_103, 1_201, 1_300, 1_330, 1_399, 1_502):
         scenario.predict().at(at_ms)
-    found = [it for it in scenario.batches()[told:] if any(map(it.count, ("exposure", "irregular")))]
+    told_of = ("exposure", "irregular")
+    found = [it for it in scenario.batches()[told:] if any(map(it.count, told_of))]
     cuts = [it.log_time_ms - BEGIN_MS for it in found]
     assert cuts == [1_103, 1_201, 1_300, 1_399, 1_502]
 
