@@ -22,6 +22,10 @@ MetricName = Literal[
     "tidegate_counted_total",
     "tidegate_dead_letters_total",
     "tidegate_engine_info",
+    "tidegate_fetch_pauses_total",
+    "tidegate_fetched_records_total",
+    "tidegate_fetches_dropped_total",
+    "tidegate_group_errors_total",
     "tidegate_healthy",
     "tidegate_lag_records",
     "tidegate_live_partitions",
@@ -69,6 +73,18 @@ MEANINGS: Mapping[MetricName, Meaning] = {
         "Records that could not be counted, by reason, since the process began.", ("reason",)
     ),
     "tidegate_engine_info": Meaning("Engine of this worker.", ("role", "engine")),
+    "tidegate_fetch_pauses_total": Meaning(
+        "Times a topic-partition was paused because its buffer was full."
+    ),
+    "tidegate_fetched_records_total": Meaning(
+        "Records handed to the fold's host."
+    ),
+    "tidegate_fetches_dropped_total": Meaning(
+        "Fetches dropped because the group had changed; read again."
+    ),
+    "tidegate_group_errors_total": Meaning(
+        "Errors of the consumer group that were got over."
+    ),
     "tidegate_healthy": Meaning("1 when /healthz is green."),
     "tidegate_lag_records": Meaning("Records not yet fed to the fold.", ("topic", "partition")),
     "tidegate_live_partitions": Meaning("Partitions that have caught up since they came here."),

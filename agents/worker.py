@@ -85,6 +85,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         app = build_app(self._settings, self._role, self._host.topics, self._host)
+        self._gauges.transport = app.consumer.counters
         self._web.start()
         self._gauges.ends.start()
         _log.info("starting", extra={"engine": self._engine, "broker": self._settings.bootstrap})

@@ -14,6 +14,7 @@ from tidegate.agents.hosting.host import Host
 from tidegate.agents.hosting.publisher import Publisher
 from tidegate.agents.metrics import Sample, fold_samples
 from tidegate.agents.settings import Settings
+from tidegate.agents.transport.counters import Counters
 from tidegate.agents.watchdog import Observed, Progress
 from tidegate.schemas.topics import merged_topics
 
@@ -39,6 +40,7 @@ class Gauges:
         self._names = tuple(topic.name for topic in merged_topics(role))
         self.ends = Ends(settings, self._owned)
         self.loop_at = time.monotonic()
+        self.transport = Counters()
 
     def observe(self) -> Observed:
         """What the watchdog judges."""
@@ -78,6 +80,10 @@ class Gauges:
             yield Sample("tidegate_outputs_acknowledged_total", acknowledged, (str(partition),))
         for reason, count in sorted(self._publisher.dead_letters.items()):
             yield Sample("tidegate_dead_letters_total", count, (reason,))
+        yield Sample("tidegate_fetched_records_total", self.transport.records)
+        yield Sample("tidegate_fetch_pauses_total", self.transport.pauses)
+        yield Sample("tidegate_fetches_dropped_total", self.transport.discarded)
+        yield Sample("tidegate_group_errors_total", self.transport.coordination_errors)
         checkpoints, host = self._checkpoints.statistics, self._host.statistics
         yield Sample("tidegate_checkpoints_total", checkpoints.written)
         yield Sample("tidegate_checkpoint_written_bytes_total", checkpoints.bytes_written)

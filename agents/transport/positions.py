@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
 
+from tidegate.agents.transport.counters import Counters
 from tidegate.agents.transport.deliveries import Deliveries
 from tidegate.agents.transport.flow import Batching
 from tidegate.agents.transport.thread import BatchConsumerThread
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the transport met since the process began."""
-
-    records: int = 0
-    batches: int = 0
-    trimmed: int = 0
-    discarded: int = 0
-    coordination_errors: int = 0
-    pauses: int = 0
 
 
 class PositionedConsumer(Consumer):
