@@ -146,7 +146,7 @@ def _writer(name: str, value: bytes, bindings: Bindings | None) -> tuple[Schema,
     elif value[:1] == bytes([_CONFLUENT_MARK]) and len(value) >= 5:
         schema_id, start = int.from_bytes(value[1:5], "big"), 5
         if bindings is None:
-            raise EventError("schema", f"schema id {schema_id}, and there is no registry")
+            raise EventError("schema", f"{UnknownSchemaId(schema_id)}, and there is no registry")
         bound = bindings.get(schema_id)
         if bound is None:
             raise UnknownSchemaId(schema_id)
