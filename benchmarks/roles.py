@@ -41,6 +41,11 @@ class Role:
             stderr=self._errors,
         )  # fmt: skip
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL, without a goodbye."""
         self._process.kill()
