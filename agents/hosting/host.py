@@ -81,8 +81,9 @@ class Host:
         self.unread = Unread(registry, fail)
         self._topics = tuple(settings.topic(topic.name) for topic in merged)
         self._ranks = {name: rank for rank, name in enumerate(self._topics)}
-        # A batch of observations holds many experiments: its partition is explicit.
-        self._keyed = {name for name in self._topics if name != settings.topic("observations")}
+        # Observations hold many experiments and heartbeats go everywhere: explicit partitions.
+        explicit = (settings.topic("observations"), settings.topic("applied"))
+        self._keyed = {name for name in self._topics if name not in explicit}
         self._count = settings.partition_count(merged[0])
         self._partitions: dict[int, HostedPartition] = {}
         self._stopping = False

@@ -298,7 +298,7 @@ def test_a_joiner_that_stands_still_during_a_canary(
         joiner.send_signal(signal.SIGSTOP)
         stopped = time.monotonic()
         # What it had written before is read by then.
-        time.sleep(3.0)
+        time.sleep(6.0)
         before_ms, watermark_ms = logs.beats()[-1]
         assert logs.actions() == ["APPLY"]
         assert watermark_ms < logs.decisions()[0].decided_at + HOLD_MS
@@ -317,7 +317,7 @@ def test_a_joiner_that_stands_still_during_a_canary(
         processes.start("joiner")
         assert [decision.action for decision in during] == ["APPLY", "ROLLBACK"]
         assert not [decision for decision in during if decision.verdict == "NO_DATA"]
-        assert beats[-1][0] - before_ms > 5 * HOLD_MS, "the decider's time went on"
+        assert beats[-1][0] - before_ms > 4 * HOLD_MS, "the decider's time went on"
         assert beats[-1][1] == watermark_ms, "what it knew did not"
 
         the_rest_goes_on(logs, client)
