@@ -3,7 +3,8 @@
     python -m benchmarks.decider [--profile tottime]
 
 Observations are what the joiner makes of the workload: exposures, shadow pairs, matched and
-closed facts, in batches as they come at the workload's rate.
+closed facts. How many facts a batch holds depends on the rate at which they came: the default is
+that of a joiner at full speed.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ def decide(logs: list[list[Log]], emitted: list[Output]) -> int:
 def main() -> None:
     """Measure, or profile."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--predictions", type=int, default=100_000)
-    parser.add_argument("--rate", type=int, default=20_000, help="events per second of log time")
+    parser.add_argument("--predictions", type=int, default=300_000)
+    parser.add_argument("--rate", type=int, default=100_000, help="events per second of log time")
     parser.add_argument("--features", type=int, default=0)
     parser.add_argument("--profile", choices=("tottime", "cumtime"), default="")
     options = parser.parse_args()

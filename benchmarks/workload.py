@@ -106,33 +106,44 @@ class Workload:
         variant = draw.choice(VARIANTS)
         failed = variant != VARIANTS[0] and draw.random() < self.error_share
         features = {f"feature_{place:02d}": draw.gauss(0, 1) for place in range(self.features)}
-        return {
-            "request_id": f"{draw.getrandbits(128):032x}",
-            "unit_id": f"user-{draw.randrange(10**7):07d}",
-            "served_at": at_ms,
-            "propensity": 0.5,
-            "score": draw.random(),
-            "label": None,
-            "latency_ms": draw.expovariate(0.05),
+        return prediction(draw, at_ms, draw.choice(EXPERIMENTS), variant) | {
             "features": features or None,
-            "measures": None,
-            "attributes": {"channel": draw.choice(_CHANNELS), "region": draw.choice(_REGIONS)},
-            "slate": None,
-            "experiment": draw.choice(EXPERIMENTS),
-            "generation": 1,
-            "variant": variant,
             "served_variant": VARIANTS[0] if failed else variant,
-            "model": "ranker",
-            "model_version": f"2026-11-03.{VARIANTS.index(variant)}",
-            "artifact": None,
-            "routing_epoch": 0,
             "routing_version": (at_ms - self.begin_ms) // _TABLE_MS,
-            "reason": "SPLIT",
             "reward_wait_ms": self.reward_wait_ms,
             "status": "ERROR" if failed else "OK",
-            "sample_weight": None,
-            "deferred": None,
         }
+
+
+def prediction(draw: random.Random, at_ms: int, experiment: str, variant: str) -> dict[str, Any]:
+    """A sound prediction; the order of the fields is that of the schema."""
+    return {
+        "request_id": f"{draw.getrandbits(128):032x}",
+        "unit_id": f"user-{draw.randrange(10**7):07d}",
+        "served_at": at_ms,
+        "propensity": 0.5,
+        "score": draw.random(),
+        "label": None,
+        "latency_ms": draw.expovariate(0.05),
+        "features": None,
+        "measures": None,
+        "attributes": {"channel": draw.choice(_CHANNELS), "region": draw.choice(_REGIONS)},
+        "slate": None,
+        "experiment": experiment,
+        "generation": 1,
+        "variant": variant,
+        "served_variant": variant,
+        "model": "ranker",
+        "model_version": f"2026-11-03.{VARIANTS.index(variant)}",
+        "artifact": None,
+        "routing_epoch": 0,
+        "routing_version": 0,
+        "reason": "SPLIT",
+        "reward_wait_ms": REWARD_WAIT_MS,
+        "status": "OK",
+        "sample_weight": None,
+        "deferred": None,
+    }
 
 
 def _shadow(draw: random.Random, prediction: dict[str, Any], at_ms: int) -> dict[str, Any]:
