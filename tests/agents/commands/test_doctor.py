@@ -28,7 +28,8 @@ def test_a_healthy_installation_exits_with_zero(
     embedded_settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Broker, topics and ticks are tried, and each says what was found."""
-    tick(embedded_settings, time.time_ns() // 1_000_000)
+    # A moment ahead: a crowded machine takes seconds to get to looking at it.
+    tick(embedded_settings, time.time_ns() // 1_000_000 + 20_000)
     assert run_doctor(embedded_settings, "json") == 0
     findings = json.loads(capsys.readouterr().out)["findings"]
     assert [each["name"] for each in findings] == [
