@@ -1,6 +1,7 @@
 """Replay of a recorded run: events per second, and whether everything comes out byte-equal.
 
-A run of all roles is recorded first, live, with the workload's experiments applied.
+A run of all roles is recorded first: they catch up with filled topics while the workload's
+experiments run, and are live for some seconds.
 """
 
 from __future__ import annotations
@@ -8,39 +9,36 @@ from __future__ import annotations
 import argparse
 import time
 
-from benchmarks.cluster import cluster
+from benchmarks.cluster import cluster, prefill
 from benchmarks.experiments import applications
 from benchmarks.report import against, exit_by, heading, line
-from benchmarks.roles import Observer, Traffic, running
+from benchmarks.roles import Observer, running
 from benchmarks.workload import Workload
 from tidegate.agents.commands.orders import write_order
 from tidegate.agents.replay import Replay
 
 EVENTS_PER_SECOND_MUST = 60_000
-_DRAIN_SECONDS = 5.0
+_CATCH_UP_SECONDS_MAX = 600.0
+_LIVE_SECONDS = 5.0
 
 
 def main() -> None:
     """Record, replay, compare."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=int, default=2_000, help="events per second, recorded")
-    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--predictions", type=int, default=250_000, help="half of the events")
+    parser.add_argument("--rate", type=int, default=20_000, help="events per second of log time")
     options = parser.parse_args()
-    heading(f"Verification of {options.seconds} s at {options.rate:,} events a second")
+    workload = Workload(options.predictions, options.rate, error_share=0.005)
+    heading(f"Verification of {workload.events:,} events at {options.rate:,} a second")
     with cluster() as there:
         settings = there.settings
+        prefill(settings, workload)
+        for order in applications(time.time_ns() // 1_000_000):
+            write_order(settings, order)
         with running(settings, there.folder, ("ticker", "joiner", "decider")):
             observer = Observer(settings)
-            observer.wait_live(settings.partitions, 2_000)
-            begin_ms = time.time_ns() // 1_000_000
-            for order in applications(begin_ms):
-                write_order(settings, order)
-            workload = Workload(
-                options.rate * options.seconds // 2, options.rate, error_share=0.01,
-                begin_ms=begin_ms,
-            )  # fmt: skip
-            Traffic(settings, workload).finish()
-            time.sleep(_DRAIN_SECONDS)
+            observer.wait_live(settings.partitions, 2_000, _CATCH_UP_SECONDS_MAX)
+            time.sleep(_LIVE_SECONDS)
             observer.close()
         began = time.process_time()
         report = Replay(settings).run()
