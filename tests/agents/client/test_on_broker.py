@@ -213,8 +213,9 @@ while client.routing("ranker").routing is None:
     time.sleep(0.01)
 drawn = [client.assign("ranker", str(i)).variant for i in range(500)]
 child = os.fork()
-assert client.wait_ready(60)
+# At once: the rollback is ordered as soon as both have been heard.
 assert [client.assign("ranker", str(i)).variant for i in range(500)] == drawn
+assert client.wait_ready(60)
 client.predict("ranker", f"unit-{child > 0}", None, {"a": lambda _: 1, "b": lambda _: 2})
 deadline = time.monotonic() + 120
 while not client.routing("ranker").rolled_back and time.monotonic() < deadline:
