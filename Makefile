@@ -17,7 +17,7 @@ help: ## list the commands
 	@touch $@
 
 .venv/dev: .venv/worker
-	$(BIN)/pip install --quiet --group dev
+	$(BIN)/pip install --quiet --editable ".[worker,registry]" --group dev
 	@touch $@
 
 setup: .venv/dev ## make .venv with everything that developers need
