@@ -127,6 +127,35 @@ def read(spec: ExperimentSpec, index: int, candidate: str, ledger: Ledger, since
     return _bounded_mean(case)
 
 
+def may_fail(
+    spec: ExperimentSpec, index: int, candidate: str, ledger: Ledger, since: Since
+) -> bool:
+    """Whether `read` could find a failure: False only where the estimate is within the limit.
+
+    Bounds enclose the estimate, so there they need not be computed; batches come often, and most
+    find nothing wrong.
+    """
+    case = _Case(spec, index, candidate, ledger, since)
+    guardrail = case.guardrail
+    if guardrail.worse_by is not None:
+        return True
+    if case.metric.quantile is not None:
+        n, above = _beyond(case)
+        level, limit = above / max(n, 1), 1.0 - case.metric.quantile
+    else:
+        moments = ledger.moments(guardrail.metric, candidate, since.table)
+        n, level, limit = int(moments.n), moments.mean, case.limit
+    if n < guardrail.min_samples:
+        return False
+    return level >= limit if guardrail.max is not None else level <= limit
+
+
+def _beyond(case: _Case) -> tuple[int, int]:
+    """Requests, and those above the bound of a quantile, since evidence counts."""
+    requests, beyond = case.ledger.above(case.guardrail.metric, case.candidate, case.limit)
+    return requests - case.since.requests, beyond - case.since.beyond
+
+
 def _compared(case: _Case) -> Reading:
     """Candidate against concurrent control, stratum by stratum."""
     margin = case.guardrail.worse_by
@@ -201,8 +230,7 @@ def _bounded_mean(case: _Case) -> Reading:
 def _bounded_quantile(case: _Case) -> Reading:
     """ "p99 at most 120 ms" is "at most 1 % of requests above 120 ms"."""
     name, bound = case.guardrail.metric, case.limit
-    requests, beyond = case.ledger.above(name, case.candidate, bound)
-    n, above = requests - case.since.requests, beyond - case.since.beyond
+    n, above = _beyond(case)
     value = case.ledger.quantile(name, case.candidate)
     if n < case.guardrail.min_samples:
         return case.reading(Verdict.NO_DATA, n, value=value)

@@ -6,16 +6,17 @@ is passed only while every guardrail has data and none fails: no data is never s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams import guardrails
 from tidegate.streams.deciding import moves
 from tidegate.streams.deciding.experiment import ExperimentState
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
-from tidegate.streams.estimation import Arm
+from tidegate.streams.estimation import Arm, Ledger
 from tidegate.streams.guardrails import Reading, Since
 from tidegate.streams.inference import method_for
 from tidegate.streams.rollout import Phase, Signal
@@ -75,29 +76,38 @@ def standing_of(state: ExperimentState, watermark_ms: int) -> Standing:
     )
 
 
+class _Case(NamedTuple):
+    """One guardrail and one candidate, as `guardrails.read` takes them."""
+
+    spec: ExperimentSpec
+    index: int
+    candidate: str
+    ledger: Ledger
+    since: Since
+
+
+def _cases(state: ExperimentState) -> Iterator[_Case]:
+    for index in range(len(state.spec.guardrails)):
+        for candidate in state.spec.candidates:
+            since = state.judged_from.get(f"{index}/{candidate}", Since())
+            yield _Case(state.spec, index, candidate, state.ledger, since)
+
+
 def readings(state: ExperimentState) -> list[Reading]:
     """Every guardrail for every candidate, rolled back or not."""
-    return [
-        guardrails.read(
-            state.spec,
-            index,
-            candidate,
-            state.ledger,
-            state.judged_from.get(f"{index}/{candidate}", Since()),
-        )
-        for index in range(len(state.spec.guardrails))
-        for candidate in state.spec.candidates
-    ]
+    return [guardrails.read(*case) for case in _cases(state)]
 
 
 def breach(state: ExperimentState) -> Proposal | None:
     """What a failing guardrail asks for; the gravest first, each at most once per increment."""
     if state.phase not in GUARDED:
         return None
-    left = state.candidates
-    failing = [
-        item for item in readings(state) if item.verdict is Verdict.FAIL and item.candidate in left
-    ]
+    failing = []
+    for case in _cases(state):
+        if case.candidate in state.candidates and guardrails.may_fail(*case):
+            item = guardrails.read(*case)
+            if item.verdict is Verdict.FAIL:
+                failing.append(item)
     failing.sort(key=lambda item: (_SEVERITY.index(item.on_breach), item.guardrail))
     for item in failing:
         proposal = _react(state, item)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.streams.deciding.world import NAME, START_MS, Group, batch_of, spec_of
 from tidegate.streams.estimation import Ledger, plan_of
-from tidegate.streams.guardrails import Reading, Since, read
+from tidegate.streams.guardrails import Reading, Since, may_fail, read
 from tidegate.streams.strategies.base import Verdict
 
 METRICS: dict[str, Any] = {
@@ -33,7 +33,10 @@ def reading(*groups: Group, since: Since | None = None, **guardrail: Any) -> Rea
     spec = spec_of(metrics=METRICS, guardrails=[whole])
     ledger = Ledger(plan_of(NAME, 1, spec))
     ledger.observe(batch_of(groups, 0, 0, START_MS, 1))
-    return read(spec, 0, "challenger", ledger, since or Since())
+    found = read(spec, 0, "challenger", ledger, since or Since())
+    suspect = may_fail(spec, 0, "challenger", ledger, since or Since())
+    assert suspect or found.verdict is not Verdict.FAIL, "a failure would not have been looked at"
+    return found
 
 
 def pair(requests: int, control: int, candidate: int, **changes: Any) -> tuple[Group, Group]:
@@ -229,3 +232,27 @@ def test_readings_are_evidence() -> None:
     """As plain JSON values."""
     found = reading(*pair(1000, 10, 80), **WORSE).to_dict()
     assert (found["verdict"], found["condition"], found["limit"]) == ("FAIL", "compare", 0.01)
+
+
+def test_what_is_within_its_limit_is_not_looked_at() -> None:
+    """On every batch only what could fail is judged: comparisons, and estimates at their limit."""
+    rules: list[tuple[dict[str, Any], bool]] = [
+        (WORSE, True),
+        ({"metric": "speed", "max": "30ms"}, False),
+        ({"metric": "speed", "max": "20ms"}, True),
+        ({"metric": "speed", "min": "10ms"}, False),
+        ({"metric": "speed", "min": "25ms"}, True),
+        ({"metric": "latency", "max": "30ms"}, False),
+        ({"metric": "latency", "max": "10ms"}, True),
+        ({"metric": "quality", "min": "10ms"}, False),
+        ({"metric": "quality", "min": "30ms"}, True),
+        ({"metric": "latency", "max": "10ms", "min_samples": 1_001}, False),
+    ]
+    for rule, expected in rules:
+        spec = spec_of(metrics=METRICS, guardrails=[{**LOOKED_AT, **rule}])
+        ledger = Ledger(plan_of(NAME, 1, spec))
+        ledger.observe(batch_of(pair(1_000, 0, 0), 0, 0, START_MS, 1))
+        assert may_fail(spec, 0, "challenger", ledger, Since()) is expected, rule
+
+
+LOOKED_AT: dict[str, Any] = {"min_samples": 100, "on_breach": "rollback"}
