@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -35,6 +36,8 @@ _log = logging.getLogger(__name__)
 DRAIN_SECONDS = 5.0
 _SETTLE_SECONDS = 3.5
 _HOUSE_SECONDS = 0.02
+_COLLECTOR_THRESHOLDS = (50_000, 20, 50)
+"""State is bytes and batches make no cycles: by default the collector looks in vain, often."""
 
 
 class Worker:
@@ -153,6 +156,7 @@ def run_to_exit(
 
     `os._exit`, because threads of Faust and its clients may outlive their usefulness.
     """
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     try:
         code = run_role(settings, role, folding_roles)
     except TidegateError as error:

@@ -55,7 +55,7 @@ def main() -> None:
     """Fill, run round by round, compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--predictions", type=int, default=500_000, help="half of the events")
-    parser.add_argument("--rate", type=int, default=20_000, help="events per second of log time")
+    parser.add_argument("--rate", type=int, default=40_000, help="events per second of log time")
     parser.add_argument("--features", type=int, default=0)
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--repeat", type=int, default=3)

@@ -180,7 +180,7 @@ def publishing_producer(settings: Settings, overrides: Mapping[str, Any] | None 
         {
             # 0: no delivery time-out short of the process's death.
             "message.timeout.ms": 0,
-            "linger.ms": 2,
+            "linger.ms": 5,
             "compression.type": "lz4",
             "queue.buffering.max.messages": _QUEUE_OUTPUTS,
             "queue.buffering.max.kbytes": _QUEUE_KIBIBYTES,
