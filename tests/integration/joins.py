@@ -1,4 +1,4 @@
-"""How one join of a recorded input goes: its workers, and what is done to them."""
+"""How one run over a recorded log goes: its workers, and what is done to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.agents.counting import ROOT, environment_of
+from tidegate.agents.kafka import new_consumer, watermarks
 from tidegate.agents.settings import Settings
+from tidegate.schemas.errors import Unreachable
 
 PATIENCE_SECONDS = 600.0
 _DAY_SECONDS = 86_400
@@ -20,7 +22,7 @@ _DAY_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """How one join of the input goes: fetch size, and what is done to its workers meanwhile."""
+    """How one run goes: fetch size, and what is done to its workers meanwhile."""
 
     name: str
     size: int = 1_000
@@ -70,9 +72,12 @@ def moved_clock(folder: Path) -> Path:
 
 
 class Workers:
-    """Joiner processes of one join; killed at its end."""
+    """Worker processes of one run; killed at its end. Each takes `pace` records a second."""
 
-    def __init__(self, settings: Settings, join: Join, log: Path, pace: int) -> None:
+    def __init__(
+        self, settings: Settings, join: Join, log: Path, pace: int, role: str = "joiner"
+    ) -> None:
+        self._role = role
         self._settings = settings
         self._join = join
         self._pace = pace
@@ -96,6 +101,7 @@ class Workers:
                 sys.executable,
                 "-m",
                 "tests.integration.sized_worker",
+                self._role,
                 str(join.size),
                 str(self._pace),
             ],
@@ -133,6 +139,18 @@ class Workers:
             process.kill()
             process.wait()
         self._stack.close()
+
+
+def written(settings: Settings, *names: str) -> int:
+    """How many records these topics hold by now; 0 while nobody tells."""
+    consumer = new_consumer(settings)
+    try:
+        ends = [watermarks(settings, consumer, name) for name in names]
+    except Unreachable:
+        return 0
+    finally:
+        consumer.close()
+    return sum(high - low for of_one in ends for low, high in of_one.values())
 
 
 def takeovers(log: Path) -> list[int]:

@@ -7,14 +7,13 @@ Apache Kafka of its own. It prints a line per join and exits 1 when anything dif
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from hashlib import blake2b, sha256
 from pathlib import Path
 
@@ -26,7 +25,9 @@ from tests.integration.joins import (
     Workers,
     await_until,
     takeovers,
+    written,
 )
+from tests.integration.outcome import Outcome, conclude
 from tests.integration.recorded_input import InputLog
 from tidegate.agents.engine import fingerprint
 from tidegate.agents.joiner import joiner_factory
@@ -35,7 +36,6 @@ from tidegate.agents.recorded import RecordedLogs
 from tidegate.agents.settings import Settings
 from tidegate.agents.topics import apply_topics
 from tidegate.infra.brokers import Broker, LocalBroker
-from tidegate.schemas.errors import Unreachable
 from tidegate.schemas.facts import decode_observation
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.folding import PartitionFold
@@ -47,29 +47,6 @@ _PACE_SECONDS = 10
 
 Place = tuple[int, int, int]
 """Source partition, partition, sequence."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a join gave. `digests` are over first copies, in order, by source partition."""
-
-    join: Join
-    seconds: float = 0.0
-    digests: dict[int, str] = field(default_factory=dict)
-    missing: int = 0
-    unknown: int = 0
-    unequal: int = 0
-    duplicates: int = 0
-    restored: int = 0
-    kills: int = 0
-
-    def __str__(self) -> str:
-        found = " ".join(self.digests[source][:8] for source in sorted(self.digests))
-        return (
-            f"{self.join.name:36} {self.seconds:6.1f} s  {self.duplicates:6,} duplicates"
-            f"  {self.restored:3} restores  {self.kills} kills  digests {found}"
-            f"  missing {self.missing} unknown {self.unknown} unequal {self.unequal}"
-        )
 
 
 class ReplaySet:
@@ -103,11 +80,11 @@ class ReplaySet:
         )
         apply_topics(settings)
         log = self._folder / f"join-{number}.log"
-        outcome = Outcome(join)
+        outcome = Outcome(join.name)
         with Workers(settings, join, log, self._pace) as workers:
             workers.start()
             self._disturb(settings, join, workers, outcome)
-            await_until(lambda: written(settings) >= len(self.expected), "all observations", log)
+            self._await(len(self.expected), settings, log)
             self._compare(settings, outcome, log)
         outcome.restored = sum(released > 0 for released in takeovers(log))
         outcome.seconds = time.monotonic() - began
@@ -130,8 +107,13 @@ class ReplaySet:
         shares = sorted(self._draw.uniform(0.1, 0.8) for _ in acts)
         for share, act in zip(shares, acts, strict=True):
             count = int(share * len(self.expected))
-            await_until(lambda count=count: written(settings) >= count, "progress", workers.log)  # type: ignore[misc]
+            self._await(count, settings, workers.log)
             act()
+
+    def _await(self, count: int, settings: Settings, log: Path) -> None:
+        await_until(
+            lambda: written(settings, "observations") >= count, f"{count:,} observations", log
+        )
 
     def _restart_broker(self) -> None:
         self._broker.kill()
@@ -192,29 +174,17 @@ def observations(settings: Settings) -> Iterator[tuple[Place, bytes]]:
             yield place, digest(record.value)
 
 
-def digests(first: dict[Place, bytes]) -> dict[int, str]:
+def digests(first: dict[Place, bytes]) -> dict[str, str]:
     """One digest per source partition over its observations, in the order of their places."""
     hashes = {source: sha256() for source in sorted({place[0] for place in first})}
     for place in sorted(first):
         hashes[place[0]].update(repr(place).encode() + first[place])
-    return {source: found.hexdigest() for source, found in hashes.items()}
+    return {str(source): found.hexdigest() for source, found in hashes.items()}
 
 
 def digest(value: bytes) -> bytes:
     """What is kept of an observation."""
     return blake2b(value, digest_size=16).digest()
-
-
-def written(settings: Settings) -> int:
-    """How many observations were written so far; 0 while nobody tells."""
-    consumer = new_consumer(settings)
-    try:
-        ends = watermarks(settings, consumer, "observations")
-    except Unreachable:
-        return 0
-    finally:
-        consumer.close()
-    return sum(high - low for low, high in ends.values())
 
 
 def main() -> int:
@@ -235,22 +205,7 @@ def main() -> int:
             outcomes.append(replays.run(join, number))
             sys.stdout.write(f"{outcomes[-1]}\n")
             sys.stdout.flush()
-    faults = verdict(outcomes)
-    sys.stdout.write("\n".join(faults or ["One digest per source partition; all copies equal."]))
-    sys.stdout.write("\n")
-    return 1 if faults else 0
-
-
-def verdict(outcomes: list[Outcome]) -> list[str]:
-    """What is wrong with a set of joins; it is also wrong when the faults showed nowhere."""
-    faults = [str(it) for it in outcomes if it.missing or it.unknown or it.unequal]
-    if len({json.dumps(it.digests, sort_keys=True) for it in outcomes}) != 1:
-        faults.append("the joins gave different observations")
-    if not sum(it.restored for it in outcomes):
-        faults.append("no worker went on from a checkpoint that was not empty")
-    if not sum(it.duplicates for it in outcomes):
-        faults.append("nothing was written twice")
-    return faults
+    return conclude(outcomes, "One digest per source partition; all copies equal.")
 
 
 if __name__ == "__main__":

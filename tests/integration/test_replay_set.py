@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.joins import SHORT
-from tests.integration.replay_set import ReplaySet, verdict
+from tests.integration.outcome import verdict
+from tests.integration.replay_set import ReplaySet
 from tidegate.infra.brokers import LocalBroker
 
 REQUESTS = 20_000

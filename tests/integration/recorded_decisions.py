@@ -1,0 +1,94 @@
+"""A recorded control, applied and observations log for many deciders, and what it must give.
+
+A candidate passes through shadow, canary and bandit and serves everybody. Then a person applies
+one generation after another of a candidate that fails and is rolled back. Seeded, made without a
+broker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from confluent_kafka import Producer
+
+from tests.simulation.loop import PARTITIONS, START_MS, Variant
+from tests.simulation.test_loop import BANDIT, CANARY, FULL, SHADOW, path, spec_of, started
+from tidegate.agents.decider import decider_factory
+from tidegate.agents.engine import fingerprint
+from tidegate.agents.kafka import new_producer
+from tidegate.agents.settings import Settings
+from tidegate.schemas.marks import Tick, tick_headers
+from tidegate.schemas.topics import merged_topics
+from tidegate.streams.folding import PartitionFold
+from tidegate.streams.merge import Fetched
+from tidegate.streams.output import Output
+
+_STORY_MS = 120_000
+_GENERATIONS = 5
+_GENERATION_MS = 30_000
+PLACES = {"partitions": PARTITIONS, "decision_partitions": 1}
+"""Settings that fit the story: how many partitions its topics have."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDecisions:
+    """`logs` by rank; `expected` is what a decider of the settings' engine concludes, in order."""
+
+    logs: tuple[list[bytes | Tick], ...]
+    expected: tuple[Output, ...]
+
+    def write(self, settings: Settings) -> None:
+        """Write the logs to the merged topics of these settings, which must be empty."""
+        producer = new_producer(settings)
+        for topic, log in zip(merged_topics("decider"), self.logs, strict=True):
+            for item in log:
+                _put(producer, settings.topic(topic.name), item)
+        assert producer.flush(60) == 0, "the broker did not take the recorded logs"
+
+
+def record(settings: Settings) -> RecordedDecisions:
+    """Play the story, then fold its logs with the engine of `settings`."""
+    simulation = started(Variant(conversion=0.3), SHADOW, CANARY, BANDIT, FULL, rate=25)
+    assert simulation.run(_STORY_MS, simulation.has_decided("FINISH"))
+    in_force = spec_of(SHADOW, CANARY, BANDIT, FULL)
+    simulation.models["challenger"] = Variant(error=0.3)
+    for generation in range(_GENERATIONS):
+        # Another length of the canary, so that there is something new to apply.
+        canary = {"canary": {**CANARY["canary"], "hold": f"{5 + generation}s"}}
+        following = spec_of(canary, FULL)
+        simulation.order("APPLY", following, parent=in_force.digest())
+        in_force = following
+        simulation.run(_GENERATION_MS)
+    assert path(simulation).count("ROLLBACK") == _GENERATIONS
+    logs = tuple(
+        [item for item in simulation.logs[topic.name, 0].entries if isinstance(item, bytes | Tick)]
+        for topic in merged_topics("decider")
+    )
+    outputs: list[Output] = []
+    handler = decider_factory(settings, fingerprint(settings))(0, outputs.append)
+    fold = PartitionFold(0, len(logs), handler)
+    for rank, log in enumerate(logs):
+        fold.feed(rank, _whole(log))
+    fold.drain()
+    return RecordedDecisions(logs, tuple(outputs))
+
+
+def _whole(log: list[bytes | Tick]) -> Fetched:
+    return Fetched(
+        0,
+        [item if isinstance(item, bytes) else None for item in log],
+        [(index, item) for index, item in enumerate(log) if isinstance(item, Tick)],
+        lambda index: START_MS,
+    )
+
+
+def _put(producer: Producer, topic: str, item: bytes | Tick) -> None:
+    value = item if isinstance(item, bytes) else None
+    headers = tick_headers(item.log_time_ms) if isinstance(item, Tick) else []
+    while True:
+        try:
+            producer.produce(topic, value, partition=0, headers=headers)
+            break
+        except BufferError:
+            producer.poll(0.1)
+    producer.poll(0)
