@@ -26,7 +26,7 @@ def main() -> None:
     """Record, replay, compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--predictions", type=int, default=250_000, help="half of the events")
-    parser.add_argument("--rate", type=int, default=20_000, help="events per second of log time")
+    parser.add_argument("--rate", type=int, default=40_000, help="events per second of log time")
     options = parser.parse_args()
     workload = Workload(options.predictions, options.rate, error_share=0.005)
     heading(f"Verification of {workload.events:,} events at {options.rate:,} a second")

@@ -7,119 +7,20 @@ so it may be looked at as often as facts come; it passes when the harm is surely
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail, Metric
+from tidegate.schemas.manifest.spec import ExperimentSpec, Metric
 from tidegate.streams.estimation import Ledger
-from tidegate.streams.inference import Bound, method_for, share
+from tidegate.streams.guardrail_reading import Case, Reading, Since
+from tidegate.streams.inference import Bound, difference, method_for, share
 from tidegate.streams.strategies.base import Verdict
 from tidegate.streams.wording import count, number, percent, points, signed
 
-Key = tuple[int, int]
-"""(epoch, version) of a routing table."""
-
-
-@dataclass(frozen=True, slots=True)
-class Since:
-    """From where on evidence counts: a table, and for quantiles what had been counted by then.
-
-    `requests` and `beyond` are subtracted from the ledger's counts above a bound.
-    """
-
-    table: Key = (0, 0)
-    requests: int = 0
-    beyond: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one guardrail says about one candidate.
-
-    `value` is the candidate's. Under `compare`, `effect` is candidate minus control (relative to
-    control when `relative`), `lower` and `upper` its bounds, `limit` how much worse is too much.
-    Under `max` and `min` the bounds are those of `value`; of a quantile, `share` of requests
-    above the bound, whose bounds they are. Each bound misses the truth with probability `alpha`
-    at most, at whatever time one looks. None: nothing can be said.
-    """
-
-    guardrail: int
-    candidate: str
-    metric: str
-    condition: Literal["compare", "max", "min"]
-    on_breach: str
-    verdict: Verdict
-    n: int
-    min_samples: int
-    limit: float
-    alpha: float
-    relative: bool = False
-    value: float | None = None
-    control_value: float | None = None
-    effect: float | None = None
-    share: float | None = None
-    lower: float | None = None
-    upper: float | None = None
-    sentence: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As evidence."""
-        return {**asdict(self), "verdict": str(self.verdict)}
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One guardrail and one candidate."""
-
-    spec: ExperimentSpec
-    index: int
-    candidate: str
-    ledger: Ledger
-    since: Since
-
-    @property
-    def guardrail(self) -> Guardrail:
-        return self.spec.guardrails[self.index]
-
-    @property
-    def metric(self) -> Metric:
-        return self.spec.metrics[self.guardrail.metric]
-
-    @property
-    def label(self) -> str:
-        quantile = self.metric.quantile
-        return self.guardrail.metric + ("" if quantile is None else f" p{quantile * 100:g}")
-
-    @property
-    def limit(self) -> float:
-        guardrail = self.guardrail
-        chosen = guardrail.worse_by or guardrail.max or guardrail.min
-        return chosen.value if chosen is not None else 0.0
-
-    def reading(self, verdict: Verdict, n: float, **found: Any) -> Reading:
-        guardrail = self.guardrail
-        if guardrail.worse_by is not None:
-            condition: Literal["compare", "max", "min"] = "compare"
-        else:
-            condition = "min" if guardrail.max is None else "max"
-        return Reading(
-            self.index,
-            self.candidate,
-            guardrail.metric,
-            condition,
-            guardrail.on_breach,
-            verdict,
-            int(n),
-            guardrail.min_samples,
-            self.limit,
-            guardrail.alpha,
-            **found,
-        )
+_ROUNDED_OFF = 1e-6
+"""More than rounding to 9 digits moves a bound."""
 
 
 def read(spec: ExperimentSpec, index: int, candidate: str, ledger: Ledger, since: Since) -> Reading:
     """What guardrail `index` says about `candidate` on the evidence since `since`."""
-    case = _Case(spec, index, candidate, ledger, since)
+    case = Case(spec, index, candidate, ledger, since)
     if case.guardrail.worse_by is not None:
         return _compared(case)
     if case.metric.quantile is not None:
@@ -135,10 +36,10 @@ def may_fail(
     Bounds enclose the estimate, so there they need not be computed; batches come often, and most
     find nothing wrong.
     """
-    case = _Case(spec, index, candidate, ledger, since)
+    case = Case(spec, index, candidate, ledger, since)
     guardrail = case.guardrail
     if guardrail.worse_by is not None:
-        return True
+        return _may_be_worse(case, guardrail.worse_by.kind == "relative")
     if case.metric.quantile is not None:
         n, above = _beyond(case)
         level, limit = above / max(n, 1), 1.0 - case.metric.quantile
@@ -150,13 +51,26 @@ def may_fail(
     return level >= limit if guardrail.max is not None else level <= limit
 
 
-def _beyond(case: _Case) -> tuple[int, int]:
+def _may_be_worse(case: Case, relative: bool) -> bool:
+    pairs = case.ledger.pairs(
+        case.guardrail.metric, case.spec.control, case.candidate, case.since.table
+    )
+    if sum(pair.candidate.n for pair in pairs) < case.guardrail.min_samples:
+        return False
+    estimate = difference.point_estimate(pairs, relative)
+    if estimate is None:
+        return False
+    harm = estimate if case.metric.goal == "decrease" else -estimate
+    return harm > case.limit - _ROUNDED_OFF * max(1.0, abs(case.limit))
+
+
+def _beyond(case: Case) -> tuple[int, int]:
     """Requests, and those above the bound of a quantile, since evidence counts."""
     requests, beyond = case.ledger.above(case.guardrail.metric, case.candidate, case.limit)
     return requests - case.since.requests, beyond - case.since.beyond
 
 
-def _compared(case: _Case) -> Reading:
+def _compared(case: Case) -> Reading:
     """Candidate against concurrent control, stratum by stratum."""
     margin = case.guardrail.worse_by
     relative = margin is not None and margin.kind == "relative"
@@ -201,7 +115,7 @@ def _compared(case: _Case) -> Reading:
     )
 
 
-def _bounded_mean(case: _Case) -> Reading:
+def _bounded_mean(case: Case) -> Reading:
     """The candidate's own mean against a bound."""
     moments = case.ledger.moments(case.guardrail.metric, case.candidate, case.since.table)
     if moments.n < case.guardrail.min_samples:
@@ -227,7 +141,7 @@ def _bounded_mean(case: _Case) -> Reading:
     )
 
 
-def _bounded_quantile(case: _Case) -> Reading:
+def _bounded_quantile(case: Case) -> Reading:
     """ "p99 at most 120 ms" is "at most 1 % of requests above 120 ms"."""
     name, bound = case.guardrail.metric, case.limit
     n, above = _beyond(case)
@@ -291,6 +205,6 @@ def _effect(metric: Metric, effect: float, relative: bool) -> str:
     return sign + _value(metric, effect)
 
 
-def _terms(case: _Case, limit: str, n: float) -> str:
+def _terms(case: Case, limit: str, n: float) -> str:
     confidence = percent(1.0 - case.guardrail.alpha, 0)
     return f"(limit {limit}, {confidence} always valid, n = {count(int(n))})"

@@ -11,7 +11,7 @@ from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams.deciding.proposals import Proposal
 from tidegate.streams.estimation import Ledger, plan_of
-from tidegate.streams.guardrails import Since
+from tidegate.streams.guardrail_reading import Since
 from tidegate.streams.rollout import Phase, next_phase
 from tidegate.streams.routing import allocate
 from tidegate.streams.strategies import STRATEGIES, Shares, Strategy

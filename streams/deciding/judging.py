@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams import guardrails
@@ -17,7 +17,7 @@ from tidegate.streams.deciding.experiment import ExperimentState
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.estimation import Arm, Ledger
-from tidegate.streams.guardrails import Reading, Since
+from tidegate.streams.guardrail_reading import Reading, Since
 from tidegate.streams.inference import method_for
 from tidegate.streams.rollout import Phase, Signal
 from tidegate.streams.strategies.base import Kind, Move, Standing, Verdict
@@ -76,21 +76,15 @@ def standing_of(state: ExperimentState, watermark_ms: int) -> Standing:
     )
 
 
-class _Case(NamedTuple):
-    """One guardrail and one candidate, as `guardrails.read` takes them."""
-
-    spec: ExperimentSpec
-    index: int
-    candidate: str
-    ledger: Ledger
-    since: Since
+_Case = tuple[ExperimentSpec, int, str, Ledger, Since]
+"""One guardrail and one candidate, as `guardrails.read` takes them."""
 
 
 def _cases(state: ExperimentState) -> Iterator[_Case]:
     for index in range(len(state.spec.guardrails)):
         for candidate in state.spec.candidates:
             since = state.judged_from.get(f"{index}/{candidate}", Since())
-            yield _Case(state.spec, index, candidate, state.ledger, since)
+            yield state.spec, index, candidate, state.ledger, since
 
 
 def readings(state: ExperimentState) -> list[Reading]:
@@ -104,7 +98,8 @@ def breach(state: ExperimentState) -> Proposal | None:
         return None
     failing = []
     for case in _cases(state):
-        if case.candidate in state.candidates and guardrails.may_fail(*case):
+        _, _, candidate, _, _ = case
+        if candidate in state.candidates and guardrails.may_fail(*case):
             item = guardrails.read(*case)
             if item.verdict is Verdict.FAIL:
                 failing.append(item)

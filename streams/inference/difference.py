@@ -20,18 +20,29 @@ class _Side:
     variance: float
 
 
-def interval(
-    pairs: Sequence[Pair], alpha: float, relative: bool, binary: bool
-) -> Interval | None:
+def point_estimate(pairs: Sequence[Pair], relative: bool) -> float | None:
+    """What `interval` encloses, for a fraction of the work; None when it says nothing yet."""
+    weights = _weights(pairs)
+    n = math.fsum(weights)
+    if n <= 0.0:
+        return None
+    control, candidate = (
+        math.fsum(weight * side.mean for weight, side in zip(weights, rows, strict=True)) / n
+        for rows in ([pair.control for pair in pairs], [pair.candidate for pair in pairs])
+    )
+    if not relative:
+        return candidate - control
+    return candidate / control - 1.0 if control > 0.0 else None
+
+
+def interval(pairs: Sequence[Pair], alpha: float, relative: bool, binary: bool) -> Interval | None:
     """Candidate against concurrent control; None when nothing can be said yet.
 
     Strata weigh n1 n0 / (n1 + n0) (Cochran 1954; Mantel and Haenszel 1959): best where effects are
     alike, and a stratum in which one side is nearly empty weighs nearly nothing. That weight is
     also the effective number of observations, of which the sequence's width is a function.
     """
-    weights = [
-        pair.control.n * pair.candidate.n / (pair.control.n + pair.candidate.n) for pair in pairs
-    ]
+    weights = _weights(pairs)
     n = math.fsum(weights)
     if n <= 0.0:
         return None
@@ -50,10 +61,22 @@ def interval(
     find = _relative if relative else _absolute
     estimate, lower, upper = find(control, candidate, errors)
     return Interval(
-        rounded(estimate), rounded(lower), rounded(upper), alpha,
-        round_significant(control.mean), round_significant(candidate.mean),
-        round_significant(control.n), round_significant(candidate.n), relative,
+        rounded(estimate),
+        rounded(lower),
+        rounded(upper),
+        alpha,
+        round_significant(control.mean),
+        round_significant(candidate.mean),
+        round_significant(control.n),
+        round_significant(candidate.n),
+        relative,
     )
+
+
+def _weights(pairs: Sequence[Pair]) -> list[float]:
+    return [
+        pair.control.n * pair.candidate.n / (pair.control.n + pair.candidate.n) for pair in pairs
+    ]
 
 
 def _side(

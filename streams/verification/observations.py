@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass, field
 
 from tidegate.schemas.errors import EventError
-from tidegate.schemas.facts import decode_observation
+from tidegate.schemas.observation_head import observation_head
 from tidegate.streams.verification.findings import (
     COPIES_DIFFER,
     DIFFERS,
@@ -17,6 +17,8 @@ from tidegate.streams.verification.findings import (
     Tally,
     digest,
 )
+
+_LEFT_OUT_MAX = 1_000_000
 
 
 @dataclass(slots=True)
@@ -59,11 +61,19 @@ class ObservationAudit:
         self._tracks: dict[tuple[int, int], _Track] = {}
 
     def recorded(self, value: bytes, offset: int) -> None:
-        """Take a record of `observations`."""
+        """Take a record of `observations`.
+
+        Its head says where it belongs. Its facts are held against derived bytes: what is equal to
+        those is sound, and what is not is told.
+        """
         self.tally.recorded += 1
         try:
-            batch = decode_observation(value)
+            batch = observation_head(value)
         except EventError:
+            self.tally.unreadable += 1
+            return
+        if batch.sequence > offset + _LEFT_OUT_MAX:
+            # Every batch before it took an offset, though a copy of the log may lack some.
             self.tally.unreadable += 1
             return
         if batch.engine != self._engine:
@@ -89,8 +99,8 @@ class ObservationAudit:
         if sequence >= len(track.offsets):
             return
         if not track.known(sequence):
-            batch = decode_observation(value)
-            self._differs(pair, sequence, MISSING, -1, batch.log_time_ms)
+            log_time_ms = observation_head(value).log_time_ms
+            self._differs(pair, sequence, MISSING, -1, log_time_ms)
         elif track.digest(sequence) == digest(value):
             self.tally.equal += 1
         else:

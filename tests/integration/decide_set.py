@@ -27,7 +27,7 @@ from tests.integration.joins import (
     written,
 )
 from tests.integration.outcome import Outcome, conclude
-from tests.integration.recorded_decisions import PLACES, record
+from tests.integration.recorded_decisions import HOMES, SOURCES, record
 from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
 from tidegate.agents.topics import apply_topics
@@ -54,7 +54,8 @@ class DecisionSet:
             checkpoint_records=500,
             checkpoint_seconds=1.0,
             session_timeout_seconds=SESSION_SECONDS,
-            **PLACES,
+            partitions=SOURCES,
+            decision_partitions=HOMES,
         )
         self.recorded = record(self.settings)
         self.records = sum(map(len, self.recorded.logs))

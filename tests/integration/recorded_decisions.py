@@ -26,8 +26,8 @@ from tidegate.streams.output import Output
 _STORY_MS = 120_000
 _GENERATIONS = 5
 _GENERATION_MS = 30_000
-PLACES = {"partitions": PARTITIONS, "decision_partitions": 1}
-"""Settings that fit the story: how many partitions its topics have."""
+SOURCES, HOMES = PARTITIONS, 1
+"""How many partitions the story's input topics and its decider's topics have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def record(settings: Settings) -> RecordedDecisions:
     simulation = started(Variant(conversion=0.3), SHADOW, CANARY, BANDIT, FULL, rate=25)
     assert simulation.run(_STORY_MS, simulation.has_decided("FINISH"))
     in_force = spec_of(SHADOW, CANARY, BANDIT, FULL)
-    simulation.models["challenger"] = Variant(error=0.3)
+    simulation.models = {**simulation.models, "challenger": Variant(error=0.3)}
     for generation in range(_GENERATIONS):
         # Another length of the canary, so that there is something new to apply.
         canary = {"canary": {**CANARY["canary"], "hold": f"{5 + generation}s"}}

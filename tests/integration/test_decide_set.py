@@ -22,9 +22,9 @@ FAULTS = (
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_recorded_logs_give_one_digest_of_decisions(tmp_path: Path) -> None:
-    """Batch sizes, SIGKILL, a second worker, another day, another hash seed: one digest of decisions,
-    routing and commands, and restarts and copies did happen. (The long form is
-    `python -m tests.integration.decide_set`.)"""
+    """Batch sizes, SIGKILL, a second worker, another day, another hash seed: one digest of each
+    output topic, and restarts and copies did happen. (The long form is `python -m
+    tests.integration.decide_set`.)"""
     with LocalBroker() as broker:
         decisions = DecisionSet(broker, tmp_path)
         outcomes = [decisions.run(join, number) for number, join in enumerate(FAULTS)]

@@ -9,7 +9,8 @@ import pytest
 
 from tests.streams.deciding.world import NAME, START_MS, Group, batch_of, spec_of
 from tidegate.streams.estimation import Ledger, plan_of
-from tidegate.streams.guardrails import Reading, Since, may_fail, read
+from tidegate.streams.guardrail_reading import Reading, Since
+from tidegate.streams.guardrails import may_fail, read
 from tidegate.streams.strategies.base import Verdict
 
 METRICS: dict[str, Any] = {
@@ -228,16 +229,10 @@ def test_evidence_may_begin_later() -> None:
     assert reading(*slow, since=since, metric="latency", max="100ms").verdict is Verdict.PASS
 
 
-def test_readings_are_evidence() -> None:
-    """As plain JSON values."""
-    found = reading(*pair(1000, 10, 80), **WORSE).to_dict()
-    assert (found["verdict"], found["condition"], found["limit"]) == ("FAIL", "compare", 0.01)
-
-
 def test_what_is_within_its_limit_is_not_looked_at() -> None:
-    """On every batch only what could fail is judged: comparisons, and estimates at their limit."""
+    """On every batch only what could fail is judged: estimates at their limit."""
     rules: list[tuple[dict[str, Any], bool]] = [
-        (WORSE, True),
+        (WORSE, False),
         ({"metric": "speed", "max": "30ms"}, False),
         ({"metric": "speed", "max": "20ms"}, True),
         ({"metric": "speed", "min": "10ms"}, False),
@@ -253,6 +248,34 @@ def test_what_is_within_its_limit_is_not_looked_at() -> None:
         ledger = Ledger(plan_of(NAME, 1, spec))
         ledger.observe(batch_of(pair(1_000, 0, 0), 0, 0, START_MS, 1))
         assert may_fail(spec, 0, "challenger", ledger, Since()) is expected, rule
+
+
+@pytest.mark.parametrize(
+    ("control", "candidate", "rule", "expected"),
+    [
+        (100, 105, WORSE, False),
+        (100, 115, WORSE, True),
+        (100, 60, WORSE, False),
+        (100, 115, {**WORSE, "worse_by": "20%"}, False),
+        (100, 125, {**WORSE, "worse_by": "20%"}, True),
+        (0, 5, {**WORSE, "worse_by": "20%"}, False),
+        (100, 115, {**WORSE, "min_samples": 1_001}, False),
+    ],
+)
+def test_a_comparison_is_looked_at_when_its_estimate_is_beyond_the_margin(
+    control: int, candidate: int, rule: dict[str, Any], expected: bool
+) -> None:
+    """A bound can only be beyond the margin (one point here) when the estimate is."""
+    spec = spec_of(metrics=METRICS, guardrails=[{**LOOKED_AT, **rule}])
+    ledger = Ledger(plan_of(NAME, 1, spec))
+    ledger.observe(batch_of(pair(1_000, control, candidate), 0, 0, START_MS, 1))
+    assert may_fail(spec, 0, "challenger", ledger, Since()) is expected
+
+
+def test_nothing_is_looked_at_without_requests() -> None:
+    """No data is never failure."""
+    spec = spec_of(metrics=METRICS, guardrails=[{**LOOKED_AT, **WORSE, "min_samples": 1}])
+    assert not may_fail(spec, 0, "challenger", Ledger(plan_of(NAME, 1, spec)), Since())
 
 
 LOOKED_AT: dict[str, Any] = {"min_samples": 100, "on_breach": "rollback"}

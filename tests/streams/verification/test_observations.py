@@ -94,6 +94,21 @@ def test_a_source_partition_without_records_is_no_difference() -> None:
     assert [it.source_partition for it in held.tally.differences] == [3]
 
 
+def test_a_number_that_was_never_given_out_is_unreadable() -> None:
+    """A forged sequence costs no memory: every batch before it would have taken an offset."""
+    values = recorded_values()
+    forged = encode_observation(replace(batch_of(values[0]), sequence=2**60))
+    held = audit([*values, forged], values)
+    assert (held.tally.unreadable, held.tally.equal) == (1, 4)
+
+
+def test_facts_that_were_damaged_differ() -> None:
+    """The head says where a batch belongs; that its facts are sound, only equal bytes say."""
+    values = recorded_values()
+    held = audit([values[0], values[1][:-1] + b"x", *values[2:]], values)
+    assert told(held) == [(1, "differs", 1)]
+
+
 def test_unreadable_and_foreign_records_are_counted() -> None:
     """What cannot be compared is never counted as equal."""
     values = recorded_values()
