@@ -24,7 +24,7 @@ from tidegate.agents.kafka import new_producer, unreachable
 from tidegate.agents.metrics import Sample
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import Unreachable
-from tidegate.schemas.marks import Marker, marker_headers, tick_headers
+from tidegate.schemas.marks import marker_headers, tick_headers, time_jump
 from tidegate.schemas.topics import TOPICS
 
 _log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ _JUMP_MS = 500
 _WITNESS_SECONDS = 10.0
 _DELIVERY_MS = 10_000
 _FLUSH_SECONDS = 2.0
+_SILENCE_MS = 60_000
+"""Folds ignore a tick ten minutes ahead of the last unless a jump was announced; sooner is safe."""
 # The embedded broker tells small numbers: it has no clock. This is the year 2001.
 _NO_CLOCK_BEFORE_MS = 1_000_000_000_000
 
@@ -117,13 +119,14 @@ class Ticker:
         ]
         self._tick_ms = max(1, settings.tick_ms)
         self._last_ms = 0
+        # Where the last tick may be too old for the next one to count without an announcement.
+        self._unannounced = set(range(len(self._places)))
         self.beat_at = time.monotonic()
         self.statistics = TickerStatistics()
         self.clock = LogClock(self._append_time_ms) if clock is None else clock
 
     def run(self, stopped: threading.Event) -> None:
         """Tick until `stopped`. Blocks."""
-        self.announce()
         while not stopped.is_set():
             self.beat_at = time.monotonic()
             if self.clock.disturbed:
@@ -133,15 +136,23 @@ class Ticker:
                 self._producer.poll(min(wait_ms, self._tick_ms) / 1_000)
         self._producer.flush(_FLUSH_SECONDS)
 
-    def announce(self) -> None:
-        """Say that time may jump: nobody may have ticked for longer than folds let pass."""
-        headers = marker_headers(Marker("time-jump", {"to": str(self.clock.now_ms())}))
-        self._write(headers)
-
     def tick(self) -> int:
-        """Write one tick everywhere; returns its log time, ms: on the grid, above the last."""
-        self._last_ms = max(self._last_ms + 1, on_grid(self.clock.now_ms(), self._tick_ms))
-        self._write(tick_headers(self._last_ms))
+        """Write one tick everywhere; returns its log time, ms: on the grid, above the last.
+
+        A jump is announced first wherever time may have stood still: before the first tick, after
+        silence, after a record that did not arrive, and when the clock was found to be wrong.
+        """
+        before_ms = self._last_ms
+        self._last_ms = max(before_ms + 1, on_grid(self.clock.now_ms(), self._tick_ms))
+        if self._last_ms - before_ms > _SILENCE_MS:
+            self._announce_everywhere()
+        announcement = marker_headers(time_jump(self._last_ms))
+        headers = tick_headers(self._last_ms)
+        for place in range(len(self._places)):
+            if place in self._unannounced:
+                self._unannounced.discard(place)
+                self._write(place, announcement)
+            self._write(place, headers)
         return self._last_ms
 
     def tick_age(self) -> float | None:
@@ -166,27 +177,34 @@ class Ticker:
             # The monotonic clock still holds; the next tick asks again.
             _log.warning("the broker's clock cannot be asked: %s", error)
         else:
-            self.announce()
+            self._announce_everywhere()
 
-    def _write(self, headers: list[tuple[str, bytes]]) -> None:
+    def _announce_everywhere(self) -> None:
+        self._unannounced.update(range(len(self._places)))
+
+    def _write(self, place: int, headers: list[tuple[str, bytes]]) -> None:
         written_ms = self._last_ms
+        topic, partition = self._places[place]
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None:
-                self.statistics.failed += 1
+                self._failed(place)
                 _log.warning("a tick for %s was not delivered: %s", message.topic(), error)
             else:
                 self.statistics.delivered += 1
                 self.statistics.last_delivered_ms = written_ms
 
-        for topic, partition in self._places:
-            try:
-                self._producer.produce(
-                    topic, None, partition=partition, headers=headers, on_delivery=delivered
-                )
-            except BufferError:
-                self.statistics.failed += 1
-                self._producer.poll(0)
+        try:
+            self._producer.produce(
+                topic, None, partition=partition, headers=headers, on_delivery=delivered
+            )
+        except BufferError:
+            self._failed(place)
+            self._producer.poll(0)
+
+    def _failed(self, place: int) -> None:
+        self.statistics.failed += 1
+        self._unannounced.add(place)
 
     def _append_time_ms(self) -> int | None:
         """A broker's own time, from a record on a topic that nobody merges.

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MARKER_KINDS = ("barrier", "gap", "skip", "time-jump")
+_DIGITS_MAX = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,34 @@ class Marker:
 
 
 Mark = Tick | Marker
+
+
+def time_jump(to_ms: int) -> Marker:
+    """Announces that the next tick may be up to `to_ms`, however far ahead that is.
+
+    Naming the time lets an announcement grow old by itself: a second ticker's copy of it does
+    not stay behind as a licence for the next broken clock.
+
+    >>> announced_ms(time_jump(1_700_000_000_000))
+    1700000000000
+    """
+    return Marker("time-jump", {"to_ms": str(to_ms)})
+
+
+def announced_ms(marker: Marker) -> int:
+    """Time to which a `time-jump` marker announces a jump; one that names none announces none."""
+    text = marker.arguments.get("to_ms", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX else 0
+
+
+def barrier(engine: str) -> Marker:
+    """From here on the log is for the engine named: another one checkpoints and stops."""
+    return Marker("barrier", {"engine": engine})
+
+
+def gap(source_partition: int, sequence: int) -> Marker:
+    """Accepts that batches of a source partition below `sequence` never come."""
+    return Marker("gap", {"source_partition": str(source_partition), "sequence": str(sequence)})
 
 
 def tick_headers(log_time_ms: int) -> list[tuple[str, bytes]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tidegate.schemas.errors import TidegateError
-from tidegate.schemas.marks import Mark, Marker, Tick
+from tidegate.schemas.marks import Mark, Marker, Tick, announced_ms
 
 MAX_TICK_STEP_MS = 600_000
 """A tick further ahead of the last is a broken clock, unless a `time-jump` marker announced it."""
@@ -144,7 +144,7 @@ class Merge:
             if isinstance(following, Tick):
                 time_ms = _after_tick(time_ms, jump_ms, following.log_time_ms)
             elif following.kind == "time-jump":
-                jump_ms = max(jump_ms, _announced_ms(following))
+                jump_ms = max(jump_ms, announced_ms(following))
             begin, mark = index, following
         segments.append(Segment(time_ms, fetched, begin, stop, mark, jump_ms))
         self._fed_times_ms[rank], self._fed_jumps_ms[rank] = time_ms, jump_ms
@@ -214,13 +214,3 @@ def _after_tick(time_ms: int, jump_ms: int, tick_ms: int) -> int:
     if time_ms == 0 or tick_ms - max(time_ms, jump_ms) <= MAX_TICK_STEP_MS:
         return tick_ms
     return time_ms
-
-
-def _announced_ms(marker: Marker) -> int:
-    """Time to which a `time-jump` marker announces a jump; one that names none announces none.
-
-    Naming the time lets an announcement grow old by itself: a second ticker's copy of it does
-    not stay behind as a licence for the next broken clock.
-    """
-    text = marker.arguments.get("to_ms", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else 0

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
+from confluent_kafka import KafkaError
 
 from tests.agents.hosting.fakes import FakeProducer
 from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
 from tidegate.agents.ticker import LogClock, Ticker
 from tidegate.schemas.errors import Unreachable
-from tidegate.schemas.marks import Marker, Tick, read_mark
+from tidegate.schemas.marks import Mark, Marker, Tick, read_mark
 from tidegate.schemas.topics import TOPICS
+from tidegate.streams.merge import Fetched, Merge
 
 
 @dataclass
@@ -106,6 +108,8 @@ def test_every_partition_of_every_merged_topic_gets_the_tick() -> None:
     """One tick is as many records as there are merged topic-partitions, all of one log time."""
     producer = FakeProducer()
     made = ticker(Clocks(), producer)
+    made.tick()
+    producer.records.clear()
     log_time_ms = made.tick()
     places = {(topic, arguments["partition"]) for topic, _, arguments in producer.records}
     assert len(places) == len(producer.records) == 4 * sum(t.ticks for t in TOPICS.values())
@@ -123,13 +127,82 @@ def test_ticks_rise_even_when_the_clock_does_not() -> None:
     assert [made.tick(), made.tick()] == [first + 1, first + 2]
 
 
-def test_a_jump_is_announced() -> None:
-    """Before the first tick: perhaps nobody ticked for an hour."""
-    producer = FakeProducer()
-    made = ticker(Clocks(), producer)
-    made.announce()
-    marks = [read_mark(arguments["headers"]) for _, _, arguments in producer.records]
-    assert {mark.kind for mark in marks if isinstance(mark, Marker)} == {"time-jump"}
+def log_of(producer: FakeProducer, place: tuple[str, int]) -> list[Mark | None]:
+    """What was written into a topic-partition, in order."""
+    return [
+        read_mark(arguments["headers"])
+        for topic, _, arguments in producer.records
+        if (topic, arguments["partition"]) == place
+    ]
+
+
+def log_time_of(log: list[Mark | None]) -> int:
+    """Log time after a log, by the merge that folds use."""
+    merge = Merge([0], [0])
+    marks = [(index, mark) for index, mark in enumerate(log) if mark is not None]
+    merge.feed(0, Fetched(0, [None] * len(log), marks, lambda index: 0))
+    while (head := merge.head()) is not None:
+        merge.release(head[0], 10**9)
+    return merge.log_times_ms[0]
+
+
+PLACE = ("tidegate.predictions", 2)
+
+
+def test_folds_follow_a_ticker_that_comes_after_an_hour() -> None:
+    """Perhaps nobody ticked for so long: what a new ticker writes is believed at once."""
+    clocks, first, second = Clocks(), FakeProducer(), FakeProducer()
+    ticker(clocks, first).tick()
+    clocks.pass_ms(3_600_000)
+    later_ms = ticker(clocks, second).tick()
+    assert log_time_of(log_of(first, PLACE) + log_of(second, PLACE)) == later_ms
+
+
+def test_folds_follow_a_ticker_that_stood_still() -> None:
+    """A process stopped for an hour goes on with an announcement, without any clock having moved
+    against another."""
+    clocks, producer = Clocks(), FakeProducer()
+    made = ticker(clocks, producer)
+    made.tick()
+    clocks.pass_ms(3_600_000)
+    assert not made.clock.disturbed
+    later_ms = made.tick()
+    assert log_time_of(log_of(producer, PLACE)) == later_ms
+
+
+def test_folds_follow_a_ticker_whose_broker_was_away() -> None:
+    """Ticks that did not arrive for an hour are as good as none: the first that does is announced,
+    there and only there."""
+    clocks, producer = Clocks(), FakeProducer()
+    made = ticker(clocks, producer)
+    made.tick()
+    producer.flush(1)
+    reached = len(producer.records)
+    for _ in range(120):
+        clocks.pass_ms(30_000)
+        made.tick()
+        while producer.waiting:
+            here = producer.waiting[0][0] == PLACE[0]
+            producer.acknowledge(0, KafkaError(KafkaError._MSG_TIMED_OUT) if here else None)
+    arrived = [each for each in producer.records[reached:] if each[0] != PLACE[0]]
+    producer.records[reached:] = arrived
+    later_ms = made.tick()
+    for place in (PLACE, ("tidegate.control", 0)):
+        assert log_time_of(log_of(producer, place)) == later_ms
+    elsewhere = log_of(producer, ("tidegate.control", 0))
+    assert [type(mark).__name__ for mark in elsewhere].count("Marker") == 1
+
+
+def test_an_announcement_is_made_once() -> None:
+    """A standing licence to jump would be one for the next broken clock, too."""
+    clocks, producer = Clocks(), FakeProducer()
+    made = ticker(clocks, producer)
+    for _ in range(5):
+        made.tick()
+        producer.flush(1)
+        clocks.pass_ms(100)
+    marks = log_of(producer, PLACE)
+    assert [type(mark).__name__ for mark in marks] == ["Marker"] + ["Tick"] * 5
 
 
 def test_a_full_queue_drops_ticks() -> None:
