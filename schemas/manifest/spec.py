@@ -93,11 +93,15 @@ class ShadowRequire(Model):
 
 
 class Shadow(Model):
-    """Candidates answer a sample of control's requests without being shown."""
+    """Candidates answer a sample of control's requests without being shown.
+
+    Answers are compared by label; without labels by score, equal up to `score_tolerance`.
+    """
 
     sample_bp: Annotated[ShareBp, Field(alias="sample", gt=0)] = 10_000
     until: ShadowUntil
     require: ShadowRequire | None = None
+    score_tolerance: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Canary(Model):

@@ -49,6 +49,11 @@ class LedgerEvidence:
         tally = self._state.ledger.shadows[variant]
         return tally.disagree, tally.disagree + tally.agree
 
+    def incomparable(self, variant: str) -> int:
+        """Pairs of a request and its shadow of which one side has nothing to compare."""
+        tally = self._state.ledger.shadows[variant]
+        return tally.pairs - tally.disagree - tally.agree
+
     def arms(self, variants: Sequence[str]) -> Sequence[Arm]:
         """The objective of each variant."""
         objective = self._state.spec.objective

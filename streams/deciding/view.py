@@ -101,14 +101,16 @@ def _health(state: ExperimentState, clients: Clients, log_time_ms: int) -> dict[
     }
 
 
+_PROPENSITY_REQUESTS_MIN = 400
+"""The sum's relative standard deviation is below 1/20 then: what is a fifth off is wrong."""
+
+
 def _propensity(state: ExperimentState) -> dict[str, float]:
-    """Sum of 1/p over a variant's requests by all requests: about 1 while propensities are true."""
-    tallies = state.ledger.tallies
-    learnt = sum(item.learnt for item in tallies.values())
+    """Sum of 1/p over a variant's requests by all it could have got: about 1 when p is true."""
     return {
-        name: item.inverse_propensity / learnt
-        for name, item in sorted(tallies.items())
-        if item.learnt
+        name: item.inverse_propensity / item.opportunities
+        for name, item in sorted(state.ledger.tallies.items())
+        if item.learnt >= _PROPENSITY_REQUESTS_MIN
     }
 
 

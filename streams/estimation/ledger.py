@@ -13,6 +13,7 @@ import numpy as np
 
 from tidegate.schemas.facts import CLASSES, NONE, STATUSES, ObservationBatch
 from tidegate.streams.detectors import DETECTORS, Detector
+from tidegate.streams.estimation.agreement import agreements
 from tidegate.streams.estimation.columns import (
     Cells,
     Values,
@@ -120,24 +121,30 @@ class Ledger:
         kept = rows >= 0
         counts = np.bincount(rows[kept], minlength=len(cells.names))
         inverse = np.bincount(rows[kept], 1.0 / table["propensity"][kept], len(cells.names))
+        totals: dict[Key, int] = {}
         for number, (variant, key) in enumerate(cells.names):
             count = int(counts[number])
             if count:
                 exposures = self._strata.at(key).exposures
                 exposures[variant] = exposures.get(variant, 0) + count
+                totals[key] = totals.get(key, 0) + count
                 self.tallies[variant].learnt += count
                 self.tallies[variant].inverse_propensity += float(inverse[number])
+        for key, total in totals.items():
+            for variant in self._strata.at(key).exposures:
+                self.tallies[variant].opportunities += total
 
     def _compare_shadows(self, batch: ObservationBatch, owners: Mapping[int, str]) -> None:
         table = batch.tables["shadow"]
         if not len(table["agree"]):
             return
         contexts = len(batch.contexts)
-        agreements = _by_context(table["shadow_context"], table["agree"], contexts, 3)
+        codes = agreements(table, self.plan.score_tolerance)
+        compared = _by_context(table["shadow_context"], codes, contexts, 3)
         failed = np.bincount(table["shadow_context"], table["shadow_status"] != 0, contexts)
         for number, variant in owners.items():
             tally = self.shadows[variant]
-            disagree, agree, unknown = agreements[number].tolist()
+            disagree, agree, unknown = compared[number].tolist()
             tally.pairs += disagree + agree + unknown
             tally.disagree += disagree
             tally.agree += agree

@@ -43,13 +43,17 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that is measured of one generation of an experiment."""
+    """Everything that is measured of one generation of an experiment.
+
+    Scores of a request and its shadow agree when they are `score_tolerance` apart at most.
+    """
 
     experiment: str
     generation: int
     variants: tuple[str, ...]
     measurements: tuple[Measurement, ...]
     strata_max: int = STRATA_MAX
+    score_tolerance: float = 0.0
 
 
 def plan_of(experiment: str, generation: int, spec: ExperimentSpec) -> Plan:
@@ -66,6 +70,9 @@ def plan_of(experiment: str, generation: int, spec: ExperimentSpec) -> Plan:
         tuple(
             _measurement(name, metric, tuple(sorted(bounds.get(name, ()))))
             for name, metric in sorted(spec.metrics.items())
+        ),
+        score_tolerance=next(
+            (step.shadow.score_tolerance for step in spec.release if step.shadow is not None), 0.0
         ),
     )
 

@@ -16,8 +16,8 @@ class Tally:
 
     `reasons` and `statuses` count exposures by the words of the prediction; `irregular` counts
     late, orphan, duplicate, conflict and expired facts of any stream. `inverse_propensity` is the
-    sum of 1/p over learnt exposures: divided by the number of learnt exposures of all variants,
-    it is about 1 when the recorded propensities are true.
+    sum of 1/p over learnt exposures, `opportunities` the number of learnt exposures of all variants
+    under tables that gave this one a share: equal, about, when recorded propensities are true.
     """
 
     exposures: int = 0
@@ -25,6 +25,7 @@ class Tally:
     closed: int = 0
     matched: int = 0
     inverse_propensity: float = 0.0
+    opportunities: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     irregular: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CLASSES[1:], 0))

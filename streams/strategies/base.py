@@ -70,6 +70,9 @@ class Evidence(Protocol):
     def disagreement(self, variant: str) -> tuple[int, int]:
         """Compared requests whose answers disagree, and all compared requests."""
 
+    def incomparable(self, variant: str) -> int:
+        """Pairs of a request and its shadow of which one side has nothing to compare."""
+
     def arms(self, variants: Sequence[str]) -> Sequence[Arm]:
         """The objective of each variant."""
 

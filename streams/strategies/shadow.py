@@ -63,6 +63,9 @@ def outlook(standing: Standing) -> Outlook:
     if settings.require is not None:
         required = settings.require.disagreement
         following += f" and at most {percent(required.value)} disagree"
+    silent = sum(standing.evidence.incomparable(name) for name in standing.candidates)
+    if silent:
+        following += f"; {count(silent)} pairs have neither labels nor scores on both sides"
     return Outlook(f"{count(fewest)} of {needed} compared", following)
 
 

@@ -86,6 +86,25 @@ def test_true_propensities_are_near_one(world: World) -> None:
     assert world.view()["health"]["propensity"] == {"champion": 1.0, "challenger": 1.0}
 
 
+def test_propensities_add_up_though_a_variant_began_later(world: World) -> None:
+    """Requests under tables that gave a variant no share could not have been its own."""
+    world.observe(Group("champion", 5_000, version=1, propensity=1.0))
+    world.observe(
+        Group("champion", 7_600, version=2, propensity=0.95),
+        Group("challenger", 400, version=2, propensity=0.05),
+    )
+    world.tick(1_000)
+    found = world.view()["health"]["propensity"]
+    assert found == {"champion": pytest.approx(1.0), "challenger": pytest.approx(1.0)}
+
+
+def test_few_requests_say_nothing_about_propensities(world: World) -> None:
+    """Chance alone moves the sum of a few by more than a fifth."""
+    world.observe(Group("champion", 1_000), Group("challenger", 399))
+    world.tick(1_000)
+    assert list(world.view()["health"]["propensity"]) == ["champion"]
+
+
 def test_it_is_published_when_something_changed_and_seldom_otherwise(world: World) -> None:
     """Once a second at most, and every 10 s so that readers find it near the end of the log."""
     first = len(world.commands("STATUS"))

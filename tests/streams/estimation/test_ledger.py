@@ -68,6 +68,7 @@ def test_everything_is_counted_and_only_split_is_learnt_from() -> None:
     assert sum(tally.statuses.values()) == tally.exposures
     assert tally.learnt == ledger.learnt("b") == split
     assert tally.inverse_propensity == 2.0 * split
+    assert tally.opportunities == int(np.isin(of, [0, 1, 3]).sum())
     assert ledger.moments("errors", "b").n == split
     assert ledger.tallies["a"].exposures == int((of == 0).sum())
     assert ledger.tallies["a"].irregular["late"] == 1

@@ -39,6 +39,7 @@ class Told:
 
     counts: Mapping[str, int] = field(default_factory=dict)
     pairs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    silent: Mapping[str, int] = field(default_factory=dict)
     objective: Mapping[str, Arm] = field(default_factory=dict)
     goal: Literal["increase", "decrease"] = "increase"
 
@@ -49,6 +50,10 @@ class Told:
     def disagreement(self, variant: str) -> tuple[int, int]:
         """Disagreeing and compared."""
         return self.pairs.get(variant, (0, 0))
+
+    def incomparable(self, variant: str) -> int:
+        """Not comparable."""
+        return self.silent.get(variant, 0)
 
     def arms(self, variants: Sequence[str]) -> Sequence[Arm]:
         """The objective."""
@@ -177,6 +182,15 @@ def test_shadow_judges_when_everybody_was_compared_enough(
     """Every candidate needs its requests; one that breaks the requirement stops the release."""
     move = shadow.decide(standing("shadow", candidates=("a", "b"), evidence=Told(pairs=pairs)))
     assert (move.kind if move else None, move.verdict if move else None) == (kind, verdict)
+
+
+def test_shadow_tells_of_pairs_it_cannot_compare() -> None:
+    """A step that waits for ever says why."""
+    told = Told(silent={"challenger": 1_234})
+    assert "1,234 pairs have neither labels nor scores" in shadow.outlook(
+        standing("shadow", evidence=told)
+    ).following
+    assert "neither" not in shadow.outlook(standing("shadow", evidence=Told())).following
 
 
 def test_shadow_without_requirement_passes() -> None:
