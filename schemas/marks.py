@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-MARKER_KINDS = ("barrier", "gap", "skip", "time-jump")
+MARKER_KINDS = ("barrier", "gap", "time-jump")
 _DIGITS_MAX = 15
 
 
@@ -23,7 +23,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What must reach a fold in order: engine barrier, gap accepted, offset skipped, time jump."""
+    """What must reach a fold in order: engine barrier, gap accepted, time jump."""
 
     kind: str
     arguments: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Commands of those who run Tidegate: demo, up, worker, topics, schemas, doctor."""
+"""Commands of those who run Tidegate: demo, up, worker, topics, schemas, mark, doctor."""
 
 from __future__ import annotations
 
@@ -82,6 +82,56 @@ def _schemas_check(settings: Settings, output: OutputOption = Output.table) -> i
     return run_check(settings, output)
 
 
+def _schemas_refuse(
+    settings: Settings,
+    schema_id: Annotated[int, typer.Argument(metavar="ID", help="Confluent schema id.")],
+    output: OutputOption = Output.table,
+) -> int:
+    """Give up an id that no registry knows: its events become dead letters, for good.
+
+    A partition waits for an unknown id, and says so in `/healthz`. Example:
+    `tidegate schemas refuse 4711`
+    """
+    from tidegate.agents.commands.schemas import run_refuse
+
+    return run_refuse(settings, schema_id, output)
+
+
+def _mark_barrier(
+    settings: Settings,
+    role: Annotated[str, typer.Option("--role", help="joiner or decider.")],
+    engine: Annotated[
+        str, typer.Option("--engine", help="Who goes on. [default: this installation's engine]")
+    ] = "",
+    output: OutputOption = Output.table,
+) -> int:
+    """Upgrade: old workers checkpoint at the barrier and stop, new ones go on from there.
+
+    Run it from the new installation. Example: `tidegate mark barrier --role joiner`
+    """
+    from tidegate.agents.commands.mark import run_barrier
+
+    return run_barrier(settings, role, engine, output)
+
+
+def _mark_gap(
+    settings: Settings,
+    partition: Annotated[int, typer.Option("--partition", help="Partition of observations.")],
+    source_partition: Annotated[
+        int, typer.Option("--source-partition", help="Whose batches are missing.")
+    ],
+    sequence: Annotated[int, typer.Option("--sequence", help="The batch to go on at.")],
+    output: OutputOption = Output.table,
+) -> int:
+    """Accept that batches of facts are lost; the alert about the gap names the numbers.
+
+    Example: `tidegate mark gap --partition 0 --source-partition 2 --sequence 118`
+    """
+    from tidegate.agents.commands.mark import run_gap
+
+    return run_gap(settings, partition, source_partition, sequence, output)
+
+
 def _doctor(settings: Settings, output: OutputOption = Output.table) -> int:
     """The settings in force, their origin, and whether they work."""
     from tidegate.agents.commands.doctor import run_doctor
@@ -100,8 +150,13 @@ def add_to(app: typer.Typer) -> None:
     declare(topics, "apply")(_topics_apply)
     declare(topics, "check")(_topics_check)
     app.add_typer(topics, name="topics", rich_help_panel=None)
-    schemas = typer.Typer(help="Schema Registry: register, check.", no_args_is_help=True)
+    schemas = typer.Typer(help="Schema Registry: register, check, refuse.", no_args_is_help=True)
     declare(schemas, "register")(_schemas_register)
     declare(schemas, "check")(_schemas_check)
+    declare(schemas, "refuse")(_schemas_refuse)
     app.add_typer(schemas, name="schemas", rich_help_panel=None)
+    mark = typer.Typer(help="Recorded breaks: barrier, gap.", no_args_is_help=True)
+    declare(mark, "barrier")(_mark_barrier)
+    declare(mark, "gap")(_mark_gap)
+    app.add_typer(mark, name="mark", rich_help_panel=None)
     declare(app, "doctor")(_doctor)

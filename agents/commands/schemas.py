@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tidegate.agents.bindings import Binding, Recorded
 from tidegate.agents.commands.options import EXIT_DONE, EXIT_NO, Output
 from tidegate.agents.commands.printing import print_facts, table_lines
 from tidegate.agents.registry_client import (
@@ -53,6 +54,29 @@ def run_check(settings: Settings, output: Output) -> int:
             rows.append(_row(settings, name, None, str(error)))
     print_facts(rows, output, lambda rows: table_lines(rows, _COLUMNS))
     return EXIT_DONE if all(row["id"] is not None for row in rows) else EXIT_NO
+
+
+def run_refuse(settings: Settings, schema_id: int, output: Output) -> int:
+    """Record that nobody will ever say what an id means: its events become dead letters.
+
+    Raises:
+        DefinitionError: the id means something, or is no id.
+        Unreachable: no broker answers.
+    """
+    if not 0 <= schema_id < 2**31:
+        raise DefinitionError(f"{schema_id} is no schema id: they are 0 to 2147483647")
+    recorded = Recorded(settings)
+    known = recorded.refresh().get(schema_id)
+    if known is not None and known.fingerprint:
+        raise DefinitionError(
+            f"schema id {schema_id} is bound to {known.name}, and events were read with it"
+        )
+    if known is None:
+        recorded.write(Binding(schema_id, "", b"", ""))
+    facts = {"id": schema_id, "refused": True}
+    said = f"Events with schema id {schema_id} are dead letters now; partitions that waited go on."
+    print_facts(facts, output, lambda facts: [said])
+    return EXIT_DONE
 
 
 def _client(settings: Settings) -> Any:

@@ -20,7 +20,9 @@ def gaps(journal: Journal, sequences: Sequences, log_time_ms: int) -> None:
         expected = sequences.expected[source]
         reason = (
             f"source partition {source}: batch {expected} has been missing for 10 s; its joiner"
-            " sends it again when it starts anew, or accept the gap"
+            " sends it again when it starts anew. If it is lost for good: tidegate mark gap"
+            f" --partition {journal.partition} --source-partition {source} --sequence N, where N"
+            " is the first batch that is there"
         )
         journal.alert(f"gap/{journal.partition}/{source}", reason, log_time_ms)
 

@@ -45,7 +45,7 @@ def random_logs(source: random.Random, ranks: int = 3) -> list[Log]:
             if source.random() < 0.1:
                 log.append(Tick(now - source.randrange(200)))
             if source.random() < 0.05:
-                log.append(Marker("skip"))
+                log.append(Marker("barrier"))
         log = source.choice(logs)
         log += [None if source.random() < 0.1 else b"x" for _ in range(source.randrange(5))]
     return logs

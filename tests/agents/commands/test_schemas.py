@@ -10,10 +10,12 @@ import pytest
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from tidegate.agents import registry_client
+from tidegate.agents.bindings import Recorded, bind, recorded_bindings
 from tidegate.agents.commands import schemas
 from tidegate.agents.commands.options import EXIT_DONE, EXIT_NO, Output
 from tidegate.agents.registry_client import framing
 from tidegate.agents.settings import Settings
+from tidegate.schemas.catalogue import latest
 from tidegate.schemas.errors import DefinitionError
 
 SETTINGS = Settings(schema_registry={"url": "mock://"}, prefix="shop.")
@@ -62,3 +64,19 @@ def test_a_registry_that_is_away_keeps_nobody_from_serving(monkeypatch: pytest.M
 
     monkeypatch.setattr(registry_client, "new_registry_client", lambda settings: Away())
     assert framing(SETTINGS) == {}
+
+
+def test_an_id_that_nobody_knows_is_given_up_for_good(settings: Settings) -> None:
+    """Recorded as a binding to nothing, so that an auditor refuses its events as well."""
+    for _ in range(2):
+        assert schemas.run_refuse(settings, 4711, Output.table) == EXIT_DONE
+    assert recorded_bindings(settings) == {4711: b""}
+
+
+def test_an_id_that_means_something_is_not_given_up(settings: Settings) -> None:
+    """Events were read with it: they cannot become unreadable afterwards."""
+    Recorded(settings).write(bind(4712, latest("outcome").text))
+    with pytest.raises(DefinitionError, match="4712 is bound to"):
+        schemas.run_refuse(settings, 4712, Output.table)
+    with pytest.raises(DefinitionError, match="no schema id"):
+        schemas.run_refuse(settings, -1, Output.table)
