@@ -33,7 +33,10 @@ from tidegate.agents.settings import Settings
 from tidegate.agents.topics import apply_topics
 from tidegate.infra.brokers import Broker, LocalBroker
 
-OUTPUTS = ("decisions", "routing", "commands")
+OUTPUTS = {
+    "decisions": "decisions", "routing": "routing", "commands": "commands", "control": "clock"
+}  # fmt: skip
+"""What deciders write, and the topic where it stands here: see `sized_worker`."""
 SESSION_SECONDS = 6.0
 _PACE_SECONDS = 8
 
@@ -58,7 +61,7 @@ class DecisionSet:
             decision_partitions=HOMES,
         )
         self.recorded = record(self.settings)
-        self.records = sum(map(len, self.recorded.logs))
+        self.records = sum(map(len, self.recorded.logs.values()))
         self.expected: dict[str, list[Written]] = {
             topic: [(it.key, it.value) for it in self.recorded.expected if it.topic == topic]
             for topic in OUTPUTS
@@ -85,21 +88,13 @@ class DecisionSet:
         acts: list[Callable[[], None]] = []
 
         def kill() -> None:
-            outcome.kills += 1
             workers.kill_first()
-
-        def kill_and_start() -> None:
-            kill()
+            outcome.kills += 1
             workers.start()
 
-        def hand_over() -> None:
-            # There is one partition: the second worker waits until the first is gone.
-            workers.start()
-            kill()
-
-        acts += [kill_and_start] * join.kills
+        acts += [kill] * join.kills
         if join.second_worker:
-            acts.append(hand_over)
+            acts += [workers.start_and_wait, workers.kill_last]
         if join.broker_dies:
             acts.append(self._restart_broker)
         total = sum(map(len, self.expected.values()))
@@ -109,7 +104,8 @@ class DecisionSet:
             act()
 
     def _await(self, count: int, settings: Settings, log: Path) -> None:
-        await_until(lambda: written(settings, *OUTPUTS) >= count, f"{count:,} outputs", log)
+        topics = OUTPUTS.values()
+        await_until(lambda: written(settings, *topics) >= count, f"{count:,} outputs", log)
 
     def _restart_broker(self) -> None:
         self._broker.kill()
@@ -121,7 +117,7 @@ class DecisionSet:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             outcome.missing = outcome.unknown = outcome.unequal = outcome.duplicates = 0
-            if written(settings, *OUTPUTS):
+            if written(settings, *OUTPUTS.values()):
                 for topic in OUTPUTS:
                     self._compare_topic(settings, topic, outcome)
                 if not outcome.missing or time.monotonic() > deadline:
@@ -131,7 +127,9 @@ class DecisionSet:
     def _compare_topic(self, settings: Settings, topic: str, outcome: Outcome) -> None:
         # A worker that goes on from a checkpoint writes a stretch again, so what comes for the
         # first time comes in the order of the fold; nothing is ever written with other contents.
-        found = [(record.key or b"", record.value) for record in read_topic(settings, topic)]
+        unordered = read_topic(settings, OUTPUTS[topic])
+        records = sorted(unordered, key=lambda record: (record.partition, record.offset))
+        found = [(record.key or b"", record.value) for record in records]
         first = list(dict.fromkeys(found))
         expected = list(dict.fromkeys(self.expected[topic]))
         known = set(expected)
@@ -159,7 +157,7 @@ def main() -> int:
             outcomes.append(decisions.run(join, number))
             sys.stdout.write(f"{outcomes[-1]}\n")
             sys.stdout.flush()
-    return conclude(outcomes, "One digest of decisions, of routing and of commands.")
+    return conclude(outcomes, "One digest of decisions, routing, commands and control.")
 
 
 if __name__ == "__main__":

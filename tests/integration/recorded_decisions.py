@@ -7,6 +7,7 @@ broker.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import Producer
@@ -26,23 +27,29 @@ from tidegate.streams.output import Output
 _STORY_MS = 120_000
 _GENERATIONS = 5
 _GENERATION_MS = 30_000
-SOURCES, HOMES = PARTITIONS, 1
-"""How many partitions the story's input topics and its decider's topics have."""
+SOURCES, HOMES = PARTITIONS, 2
+"""How many partitions the story's input topics and its decider's topics have. The experiment lives
+in the first of the latter; the other one has ticks alone, so that there is something to move."""
+
+Place = tuple[int, int]
+"""Rank of the topic, partition."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedDecisions:
-    """`logs` by rank; `expected` is what a decider of the settings' engine concludes, in order."""
+    """`logs` by place; `expected` is what deciders of the settings' engine conclude, partition by
+    partition and in order."""
 
-    logs: tuple[list[bytes | Tick], ...]
+    logs: Mapping[Place, list[bytes | Tick]]
     expected: tuple[Output, ...]
 
     def write(self, settings: Settings) -> None:
         """Write the logs to the merged topics of these settings, which must be empty."""
         producer = new_producer(settings)
-        for topic, log in zip(merged_topics("decider"), self.logs, strict=True):
+        topics = merged_topics("decider")
+        for (rank, partition), log in self.logs.items():
             for item in log:
-                _put(producer, settings.topic(topic.name), item)
+                _put(producer, settings.topic(topics[rank].name), partition, item)
         assert producer.flush(60) == 0, "the broker did not take the recorded logs"
 
 
@@ -60,17 +67,24 @@ def record(settings: Settings) -> RecordedDecisions:
         in_force = following
         simulation.run(_GENERATION_MS)
     assert path(simulation).count("ROLLBACK") == _GENERATIONS
-    logs = tuple(
-        [item for item in simulation.logs[topic.name, 0].entries if isinstance(item, bytes | Tick)]
-        for topic in merged_topics("decider")
-    )
+    logs: dict[Place, list[bytes | Tick]] = {}
+    for topic in merged_topics("decider"):
+        entries = simulation.logs[topic.name, 0].entries
+        logs[topic.rank, 0] = [item for item in entries if isinstance(item, bytes | Tick)]
+        logs[topic.rank, 1] = [item for item in entries if isinstance(item, Tick)]
+    return RecordedDecisions(logs, tuple(_conclude(settings, logs)))
+
+
+def _conclude(settings: Settings, logs: Mapping[Place, list[bytes | Tick]]) -> list[Output]:
     outputs: list[Output] = []
-    handler = decider_factory(settings, fingerprint(settings))(0, outputs.append)
-    fold = PartitionFold(0, len(logs), handler)
-    for rank, log in enumerate(logs):
-        fold.feed(rank, _whole(log))
-    fold.drain()
-    return RecordedDecisions(logs, tuple(outputs))
+    make = decider_factory(settings, fingerprint(settings))
+    topics = merged_topics("decider")
+    for partition in range(HOMES):
+        fold = PartitionFold(partition, len(topics), make(partition, outputs.append))
+        for topic in topics:
+            fold.feed(topic.rank, _whole(logs[topic.rank, partition]))
+        fold.drain()
+    return outputs
 
 
 def _whole(log: list[bytes | Tick]) -> Fetched:
@@ -82,12 +96,12 @@ def _whole(log: list[bytes | Tick]) -> Fetched:
     )
 
 
-def _put(producer: Producer, topic: str, item: bytes | Tick) -> None:
+def _put(producer: Producer, topic: str, partition: int, item: bytes | Tick) -> None:
     value = item if isinstance(item, bytes) else None
     headers = tick_headers(item.log_time_ms) if isinstance(item, Tick) else []
     while True:
         try:
-            producer.produce(topic, value, partition=0, headers=headers)
+            producer.produce(topic, value, partition=partition, headers=headers)
             break
         except BufferError:
             producer.poll(0.1)

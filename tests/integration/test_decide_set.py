@@ -13,7 +13,7 @@ from tidegate.infra.brokers import LocalBroker
 
 FAULTS = (
     Join("seven by seven, killed twice", size=7, kills=2, hash_seed="1"),
-    Join("a second worker takes over", second_worker=True),
+    Join("a second worker joins and dies", second_worker=True),
     Join("another day", clock_moved_days=1),
 )
 
