@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pictures import CANARY_PICTURE, canary_picture
 from tidegate.schemas.flow import flow_diagram, topics_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +26,12 @@ def test_pictures_and_tables_are_drawn_from_the_topics() -> None:
     """The README's diagram and the operations page's table are what the topics table gives."""
     assert flow_diagram() in README
     assert topics_table() in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def test_the_screen_in_the_readme_is_what_people_will_see() -> None:
+    """Drawn again from the same seeded release it is the same: `python -m tests.pictures`."""
+    assert CANARY_PICTURE.read_text(encoding="utf-8") == canary_picture()
+    assert str(CANARY_PICTURE.relative_to(ROOT)) in README
 
 
 def test_places_named_in_the_readme_exist() -> None:
