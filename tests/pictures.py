@@ -19,7 +19,7 @@ from tidegate.agents.commands.screen import screen
 from tidegate.agents.kafka import Record
 
 CANARY_PICTURE = Path(__file__).parent.parent / "docs" / "canary.svg"
-_COLUMNS = 132
+_COLUMNS = 142
 _CANARY = {"canary": {"weights": ["5%", "20%", "35%"], "hold": "15s", "min_samples": 300}}
 _ELSEWHERE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
