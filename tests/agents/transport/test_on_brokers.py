@@ -213,7 +213,9 @@ def test_a_paused_partition_flows_again_after_a_rebalance(settings: Settings) ->
             await app.consumer.perform_seek()
             flow.held[topic, 2] = 0
             produce(settings, topic, 50)
-            await until(lambda: flow.count() == 800)
+            # Not by count: what was under way at the seek is read again, and folds trim that.
+            places = [(topic, partition) for partition in range(4)]
+            await until(lambda: all(flow.next_offset(place) == 200 for place in places))
 
     asyncio.run(test())
     assert flow.offsets((topic, 2)) == list(range(200))
