@@ -218,7 +218,7 @@ def test_a_paused_partition_flows_again_after_a_rebalance(settings: Settings) ->
             await until(lambda: all(flow.next_offset(place) == 200 for place in places))
 
     asyncio.run(test())
-    assert flow.offsets((topic, 2)) == list(range(200))
+    assert list(dict.fromkeys(flow.offsets((topic, 2)))) == list(range(200))
 
 
 def test_a_group_error_does_not_leave_a_zombie(
