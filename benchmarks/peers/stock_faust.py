@@ -39,7 +39,7 @@ for _name in ("prediction", "shadow-prediction", "outcome"):
     codecs.register(f"avro_{_name}", SingleObject(_name))
 
 
-class Prediction(faust.Record, serializer="avro_prediction"):
+class Prediction(faust.Record, serializer="avro_prediction"):  # type: ignore[call-arg]  # Faust publishes no types
     """What the join needs of a prediction; Faust ignores other fields."""
 
     request_id: str
@@ -48,7 +48,7 @@ class Prediction(faust.Record, serializer="avro_prediction"):
     served_at: int
 
 
-class Shadow(faust.Record, serializer="avro_shadow-prediction"):
+class Shadow(faust.Record, serializer="avro_shadow-prediction"):  # type: ignore[call-arg]  # Faust publishes no types
     """What the join needs of a shadow prediction."""
 
     request_id: str
@@ -57,7 +57,7 @@ class Shadow(faust.Record, serializer="avro_shadow-prediction"):
     score: float
 
 
-class Outcome(faust.Record, serializer="avro_outcome"):
+class Outcome(faust.Record, serializer="avro_outcome"):  # type: ignore[call-arg]  # Faust publishes no types
     """What the join needs of an outcome."""
 
     request_id: str
