@@ -22,7 +22,6 @@ from tests.integration.joins import (
     SHORT,
     Join,
     Workers,
-    await_until,
     takeovers,
     written,
 )
@@ -79,7 +78,8 @@ class DecisionSet:
         with Workers(settings, join, log, pace, "decider") as workers:
             workers.start()
             self._disturb(settings, join, workers, outcome)
-            self._compare(settings, outcome)
+            self._compare(settings, workers, outcome)
+        outcome.started_again = workers.started_again
         outcome.restored = sum(released > 0 for released in takeovers(log))
         outcome.seconds = time.monotonic() - began
         return outcome
@@ -100,19 +100,19 @@ class DecisionSet:
         total = sum(map(len, self.expected.values()))
         shares = sorted(self._draw.uniform(0.1, 0.8) for _ in acts)
         for share, act in zip(shares, acts, strict=True):
-            self._await(int(share * total), settings, workers.log)
+            self._await(int(share * total), settings, workers)
             act()
 
-    def _await(self, count: int, settings: Settings, log: Path) -> None:
+    def _await(self, count: int, settings: Settings, workers: Workers) -> None:
         topics = OUTPUTS.values()
-        await_until(lambda: written(settings, *topics) >= count, f"{count:,} outputs", log)
+        workers.await_until(lambda: written(settings, *topics) >= count, f"{count:,} outputs")
 
     def _restart_broker(self) -> None:
         self._broker.kill()
         time.sleep(3.0)
         self._broker.restart()
 
-    def _compare(self, settings: Settings, outcome: Outcome) -> None:
+    def _compare(self, settings: Settings, workers: Workers, outcome: Outcome) -> None:
         """Read the outputs until nothing is missing."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -122,6 +122,7 @@ class DecisionSet:
                     self._compare_topic(settings, topic, outcome)
                 if not outcome.missing or time.monotonic() > deadline:
                     return
+            workers.tend()
             time.sleep(0.5)
 
     def _compare_topic(self, settings: Settings, topic: str, outcome: Outcome) -> None:

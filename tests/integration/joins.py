@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.agents.counting import ROOT, environment_of
+from tidegate.agents.failstop import EXIT_FAIL_STOP, EXIT_UNREACHABLE
 from tidegate.agents.kafka import new_consumer, watermarks
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import Unreachable
@@ -84,6 +85,7 @@ class Workers:
         self._stack = ExitStack()
         self._processes: list[subprocess.Popen[bytes]] = []
         self.log = log
+        self.started_again = 0
 
     def start(self) -> None:
         """Another worker."""
@@ -96,26 +98,39 @@ class Workers:
             extra["MOVED_CLOCK_SECONDS"] = str(join.clock_moved_days * _DAY_SECONDS)
             extra["LD_PRELOAD"] = str(moved_clock(self.log.parent))
         stream = self._stack.enter_context(self.log.open("ab"))
+        command = [
+            sys.executable, "-m", "tests.integration.sized_worker", self._role, str(join.size),
+            str(self._pace),
+        ]  # fmt: skip
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.integration.sized_worker",
-                self._role,
-                str(join.size),
-                str(self._pace),
-            ],
-            cwd=ROOT,
-            env=environment_of(self._settings, extra),
-            stderr=stream,
+            command, cwd=ROOT, env=environment_of(self._settings, extra), stderr=stream
         )
         self._processes.append(process)
+
+    def tend(self) -> None:
+        """Do what a supervisor does: start again who gave up for want of a broker, or stalled."""
+        for process in list(self._processes):
+            code = process.poll()
+            if code in (EXIT_UNREACHABLE, EXIT_FAIL_STOP):
+                self._processes.remove(process)
+                self.started_again += 1
+                self.start()
+            else:
+                assert code is None, f"a worker ended with {code}: {tail(self.log)}"
 
     def start_and_wait(self) -> None:
         """Another worker, that has taken over a partition."""
         before = len(takeovers(self.log))
         self.start()
-        await_until(lambda: len(takeovers(self.log)) > before, "a partition to move", self.log)
+        self.await_until(lambda: len(takeovers(self.log)) > before, "a partition to move")
+
+    def await_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Tend to the workers until the condition holds; fail when it does not in time."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"waited for {what}: {tail(self.log)}"
+            self.tend()
+            time.sleep(0.1)
 
     def kill_first(self) -> None:
         """SIGKILL to the worker that has run longest."""
@@ -126,6 +141,7 @@ class Workers:
         self._kill(-1)
 
     def _kill(self, place: int) -> None:
+        self.tend()
         process = self._processes.pop(place)
         assert process.poll() is None, f"a worker ended by itself: {tail(self.log)}"
         process.kill()
@@ -160,14 +176,6 @@ def takeovers(log: Path) -> list[int]:
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
         if line.startswith("{") and "partition taken over" in line and line.endswith("}")
     ]
-
-
-def await_until(condition: Callable[[], bool], what: str, log: Path) -> None:
-    """Return when the condition holds; fail with the end of the log when it does not in time."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited for {what}: {tail(log)}"
-        time.sleep(0.1)
 
 
 def tail(log: Path) -> str:

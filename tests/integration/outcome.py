@@ -24,12 +24,14 @@ class Outcome:
     duplicates: int = 0
     restored: int = 0
     kills: int = 0
+    started_again: int = 0
 
     def __str__(self) -> str:
         found = " ".join(self.digests[place][:8] for place in sorted(self.digests))
         return (
             f"{self.name:36} {self.seconds:6.1f} s  {self.duplicates:6,} duplicates"
-            f"  {self.restored:3} restores  {self.kills} kills  digests {found}"
+            f"  {self.restored:3} restores  {self.kills} kills"
+            f"  {self.started_again} started again  digests {found}"
             f"  missing {self.missing} unknown {self.unknown} unequal {self.unequal}"
         )
 

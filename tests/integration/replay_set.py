@@ -23,7 +23,6 @@ from tests.integration.joins import (
     SHORT,
     Join,
     Workers,
-    await_until,
     takeovers,
     written,
 )
@@ -84,8 +83,9 @@ class ReplaySet:
         with Workers(settings, join, log, self._pace) as workers:
             workers.start()
             self._disturb(settings, join, workers, outcome)
-            self._await(len(self.expected), settings, log)
-            self._compare(settings, outcome, log)
+            self._await(len(self.expected), settings, workers)
+            self._compare(settings, workers, outcome)
+        outcome.started_again = workers.started_again
         outcome.restored = sum(released > 0 for released in takeovers(log))
         outcome.seconds = time.monotonic() - began
         return outcome
@@ -107,12 +107,12 @@ class ReplaySet:
         shares = sorted(self._draw.uniform(0.1, 0.8) for _ in acts)
         for share, act in zip(shares, acts, strict=True):
             count = int(share * len(self.expected))
-            self._await(count, settings, workers.log)
+            self._await(count, settings, workers)
             act()
 
-    def _await(self, count: int, settings: Settings, log: Path) -> None:
-        await_until(
-            lambda: written(settings, "observations") >= count, f"{count:,} observations", log
+    def _await(self, count: int, settings: Settings, workers: Workers) -> None:
+        workers.await_until(
+            lambda: written(settings, "observations") >= count, f"{count:,} observations"
         )
 
     def _restart_broker(self) -> None:
@@ -120,7 +120,7 @@ class ReplaySet:
         time.sleep(3.0)
         self._broker.restart()
 
-    def _compare(self, settings: Settings, outcome: Outcome, log: Path) -> None:
+    def _compare(self, settings: Settings, workers: Workers, outcome: Outcome) -> None:
         """Read the output until nothing is missing."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -136,6 +136,7 @@ class ReplaySet:
             outcome.digests = digests(first)
             if not outcome.missing or time.monotonic() > deadline:
                 return
+            workers.tend()
             time.sleep(0.5)
 
 
