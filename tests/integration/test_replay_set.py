@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.joins import SHORT
+from tests.integration.joins import Join
 from tests.integration.outcome import verdict
 from tests.integration.replay_set import ReplaySet
 from tidegate.infra.brokers import LocalBroker
 
 REQUESTS = 20_000
+FAULTS = (
+    Join("one by one, killed", size=1, kills=1, hash_seed="1"),
+    Join("seven by seven, killed twice", size=7, kills=2),
+    Join("a second worker joins and dies", second_worker=True, hash_seed="4711"),
+    Join("the broker is killed and restarted", broker_dies=True),
+    Join("a day ahead", clock_moved_days=1),
+)
 
 
 @pytest.mark.kafka
@@ -24,5 +31,5 @@ def test_one_input_gives_one_digest_whatever_happens_to_the_workers(tmp_path: Pa
     tests.integration.replay_set`.)"""
     with LocalBroker() as broker:
         replays = ReplaySet(broker, tmp_path, REQUESTS)
-        outcomes = [replays.run(join, number) for number, join in enumerate(SHORT)]
+        outcomes = [replays.run(join, number) for number, join in enumerate(FAULTS)]
     assert verdict(outcomes) == [], "\n".join(map(str, outcomes))
