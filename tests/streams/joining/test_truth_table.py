@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from tests.streams.joining.judging import faults
+from tests.streams.joining.judging import faults, rows_of
 from tests.streams.joining.traffic import BEGIN_MS
 from tests.streams.joining.truth import SETTLE_MS, Case, Layout, Line, lay_out, read_cases
 from tests.streams.logs import Log, marks_of
@@ -15,6 +16,9 @@ from tidegate.schemas.codec import decode_as
 from tidegate.schemas.events import DeadLetter
 from tidegate.schemas.facts import CLASSES, STREAMS, ObservationBatch, decode_observation
 from tidegate.schemas.marks import Tick
+from tidegate.streams.estimation.ledger import Ledger
+from tidegate.streams.estimation.plan import Plan
+from tidegate.streams.estimation.tally import conservation
 from tidegate.streams.folding import PartitionFold
 from tidegate.streams.joining.joiner import Joiner
 from tidegate.streams.joining.settings import JoinerSettings
@@ -113,6 +117,49 @@ def test_cases_do_not_touch_each_other() -> None:
     found = {case.name: faults(case, made, batches, letters) for case in cases}
     assert {name: said for name, said in found.items() if said} == {}
     assert counted(played.joiner.counters()) == fates(cases)
+
+
+def test_what_variants_count_is_what_the_joiner_counted() -> None:
+    """Conservation per variant: over all variants, with what has no prediction, every class of
+    every stream adds up to the joiner's own count; activations and predictions that were never
+    activated are the only ones no variant counts, and nothing is open at the end."""
+    cases = [case for case in CASES if not case.all("silent")]
+    played = Played(lay_out(cases, BEGIN_MS))
+    batches = played.batches()
+    found: Counter[str] = Counter(nobodys(batches))
+    for case in cases:
+        for generation in (1, 2):
+            ledger = Ledger(Plan(case.experiment, generation, ("a", "b", "s", "t", "u"), ()))
+            for batch in batches:
+                ledger.observe(batch)
+            for variant, tally in ledger.tallies.items():
+                for stream, classes in conservation(tally, ledger.shadows[variant]).items():
+                    found.update({f"{stream}.{kind}": n for kind, n in classes.items()})
+    told = counted(played.joiner.counters())
+    activations = sum(
+        line.fate == "counted" and "activation" in line.flags
+        for case in cases
+        for line in case.all("outcome")
+    )
+    unused = sum(
+        bool(line.flags) and not case.all("exposes")
+        for case in cases
+        for line in case.all("prediction")
+    )
+    for stream, missing in (("prediction", unused), ("outcome", activations)):
+        told[f"{stream}.counted"] -= missing
+        told[f"{stream}.input"] -= missing
+    for stream in STREAMS:
+        told[f"{stream}.input"] -= told.pop(f"{stream}.dead_lettered")
+    assert +found == +told
+
+
+def nobodys(batches: list[ObservationBatch]) -> Iterator[str]:
+    """`stream.class` of all that has no prediction, and once more as `input`."""
+    for _, kind, row in rows_of(batches):
+        if kind == "irregular" and row["context"] is None:
+            stream = STREAMS[row["stream"]]
+            yield from (f"{stream}.{CLASSES[row['class']]}", f"{stream}.input")
 
 
 def test_the_page_shows_every_class() -> None:
