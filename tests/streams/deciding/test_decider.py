@@ -239,6 +239,10 @@ def test_an_accepted_gap_raises_the_epoch(world: World) -> None:
         ("gap", {}),
         ("gap", {"source_partition": "9", "sequence": "1"}),
         ("gap", {"source_partition": "0", "sequence": "x"}),
+        ("gap", {"source_partition": "0", "sequence": "9" * 16}),
+        ("gap", {"source_partition": "0", "sequence": "9" * 5_000}),
+        ("gap", {"source_partition": "9" * 5_000, "sequence": "1"}),
+        ("gap", {"source_partition": "\u0660", "sequence": "1"}),
         ("barrier", {"engine": "e"}),
     ],
 )
