@@ -25,7 +25,7 @@ from tidegate.streams.estimation.moments import Moments, Sample, grouped
 from tidegate.streams.estimation.plan import Measurement, Plan
 from tidegate.streams.estimation.quantile import RunningQuantile
 from tidegate.streams.estimation.strata import Arm, Key, Pair, Strata, arms_of, pairs_of
-from tidegate.streams.estimation.tally import ShadowTally, Tally
+from tidegate.streams.estimation.tally import IRREGULAR, ShadowTally, Tally
 
 BEGINNING: Key = (0, 0)
 
@@ -114,10 +114,8 @@ class Ledger:
                 tally.reasons[reason] = tally.reasons.get(reason, 0) + seen
             for code, status in enumerate(STATUSES):
                 tally.statuses[status] += int(statuses[number, code])
-            for place, stream in enumerate(STREAMS):
-                for code, name in enumerate(CLASSES[1:], start=1):
-                    found = int(classes[number, place * len(CLASSES) + code])
-                    tally.irregular[f"{stream}.{name}"] += found
+            for code, name in IRREGULAR.items():
+                tally.irregular[name] += int(classes[number, code])
 
     def _count_learnt(self, batch: ObservationBatch, cells: Cells) -> None:
         table = batch.tables["exposure"]

@@ -9,8 +9,12 @@ from typing import Any
 
 from tidegate.schemas.facts import CLASSES, STATUSES, STREAMS
 
-_IRREGULAR = tuple(f"{stream}.{kind}" for stream in STREAMS for kind in CLASSES[1:])
-"""As the joiner names its counters."""
+IRREGULAR = {
+    place * len(CLASSES) + code: f"{stream}.{CLASSES[code]}"
+    for place, stream in enumerate(STREAMS)
+    for code in range(1, len(CLASSES))
+}
+"""By stream * number of classes + class, as facts have them: the names of the joiner's counters."""
 
 
 @dataclass(slots=True)
@@ -18,9 +22,10 @@ class Tally:
     """Requests of one variant.
 
     `reasons` and `statuses` count exposures by the words of the prediction; `irregular` counts
-    late, orphan, duplicate, conflict and expired facts by `stream.class`. `inverse_propensity` is the
-    sum of 1/p over learnt exposures, `opportunities` the number of learnt exposures of all variants
-    under tables that gave this one a share: equal, about, when recorded propensities are true.
+    late, orphan, duplicate, conflict and expired facts by `stream.class`. `inverse_propensity` is
+    the sum of 1/p over learnt exposures, `opportunities` the number of learnt exposures of all
+    variants under tables that gave this one a share: equal, about, when recorded propensities are
+    true.
     """
 
     exposures: int = 0
@@ -31,7 +36,7 @@ class Tally:
     opportunities: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
-    irregular: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_IRREGULAR, 0))
+    irregular: dict[str, int] = field(default_factory=lambda: dict.fromkeys(IRREGULAR.values(), 0))
 
     def irregular_by_class(self) -> dict[str, int]:
         """`irregular`, over all streams."""

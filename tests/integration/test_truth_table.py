@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+import urllib.request
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.agents.waiting import wait_for
 from tests.integration.world import PATIENCE_SECONDS, World
-from tests.streams.joining.judging import faults
+from tests.streams.joining.judging import fates, faults
 from tests.streams.joining.truth import TOPICS, Case, Layout, lay_out, read_cases
 from tidegate.agents.kafka import new_producer, read_topic
 from tidegate.agents.settings import Settings
@@ -75,8 +77,24 @@ def told_until_ms(settings: Settings) -> int:
     return min(ends.values()) if len(ends) == expected else 0
 
 
+def scraped(world: World) -> dict[str, Counter[str]]:
+    """`stream.class` by partition, as the joiner's metrics tell it; what is pending as well."""
+    [line] = world.lines("health and metrics")
+    with urllib.request.urlopen(f"{str(line['message']).split()[-1]}/metrics") as answer:
+        text = answer.read().decode()
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = sample.labels
+            if sample.name in ("tidegate_counted_total", "tidegate_pending"):
+                kind = labels.get("class", "pending")
+                found[labels["partition"]][f"{labels['stream']}.{kind}"] += int(sample.value)
+    return {partition: +counts for partition, counts in found.items()}
+
+
 def test_every_case_of_the_page_on_kafka(kafka_settings: Settings, tmp_path: Path) -> None:
-    """What the page says of each case is what readers of the topics find."""
+    """What the page says of each case is what readers of the topics find; and the worker's metrics
+    tell, per partition, stream and class, exactly the records the page has."""
     cases = read_cases()
     made = layouts(cases, kafka_settings.partitions)
     end_ms = min(each.end_ms for each in made)
@@ -85,6 +103,7 @@ def test_every_case_of_the_page_on_kafka(kafka_settings: Settings, tmp_path: Pat
     with World(kafka_settings, tmp_path / "log") as world:
         world.start("joiner")
         wait_for(lambda: told_until_ms(kafka_settings) >= end_ms, PATIENCE_SECONDS)
+        counted = scraped(world)
     batches = observations(kafka_settings)
     letters = [
         decode_as(DeadLetter, record.value)
@@ -97,5 +116,8 @@ def test_every_case_of_the_page_on_kafka(kafka_settings: Settings, tmp_path: Pat
         for case in cases
         if case.name in each.sent
     }
+    for each in made:
+        there = [case for case in cases if case.name in each.sent]
+        assert counted[str(each.partition)] == fates(there)
     assert len(found) == len(cases)
     assert {name: said for name, said in found.items() if said} == {}

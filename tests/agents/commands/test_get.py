@@ -101,6 +101,9 @@ def test_get_prints_the_screen_and_the_facts(embedded_settings: Settings, capsys
     assert text.out.splitlines()[0].endswith("RUNNING")
     assert facts["weights"] == {"champion": 9_000, "challenger": 1_000}
     assert facts["view"]["log_time"] > START_MS
+    assert facts["view"]["variants"][0]["counts"]["prediction"] == {
+        "input": 5_000, "counted": 5_000, "pending": 0
+    }  # fmt: skip
     assert facts["decision"]["action"] == "APPLY"
     assert listed.out.splitlines()[1].split()[0] == NAME
     assert rows[0]["phase"] == "RUNNING"

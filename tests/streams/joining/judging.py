@@ -21,6 +21,17 @@ _CONTEXT = {"variant": "variant", "generation": "generation", "served_by": "serv
 Facts = Counter[tuple[Any, ...]]
 
 
+def fates(cases: Iterable[Case]) -> Counter[str]:
+    """How many records of each stream end in each class, by what the page says."""
+    found: Counter[str] = Counter()
+    for case in cases:
+        for line in case.all(*STREAMS):
+            fate = "dead_lettered" if line.fate.startswith("dead:") else line.fate
+            found[f"{line.verb}.{fate}"] += int(line.options.get("many", 1))
+            found[f"{line.verb}.input"] += int(line.options.get("many", 1))
+    return found
+
+
 def faults(
     case: Case, made: Layout, batches: Sequence[ObservationBatch], letters: Sequence[DeadLetter]
 ) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.streams.joining.judging import faults, rows_of
+from tests.streams.joining.judging import fates, faults, rows_of
 from tests.streams.joining.traffic import BEGIN_MS
 from tests.streams.joining.truth import SETTLE_MS, Case, Layout, Line, lay_out, read_cases
 from tests.streams.logs import Log, marks_of
@@ -79,17 +79,6 @@ def unbalanced(counters: dict[str, int]) -> list[str]:
         if counters[f"{stream}.input"] != total:
             said.append(f"{stream}: {counters[f'{stream}.input']} in, {total} in classes")
     return said
-
-
-def fates(cases: list[Case]) -> Counter[str]:
-    """How many records of each stream end in each class, by what the page says."""
-    found: Counter[str] = Counter()
-    for case in cases:
-        for line in case.all(*STREAMS):
-            fate = "dead_lettered" if line.fate.startswith("dead:") else line.fate
-            found[f"{line.verb}.{fate}"] += int(line.options.get("many", 1))
-            found[f"{line.verb}.input"] += int(line.options.get("many", 1))
-    return found
 
 
 def counted(counters: dict[str, int]) -> Counter[str]:
