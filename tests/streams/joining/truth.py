@@ -22,7 +22,7 @@ TOPICS = [topic.name for topic in merged_topics("joiner")]
 SETTLE_MS = 200
 """What is concluded is in a batch that was cut so much later at most."""
 TICKS_MS = 300_000
-"""Ticks further apart are a broken clock."""
+"""Ticks come so often at least: one ten minutes ahead is taken for a broken clock."""
 AFTERWARDS_MS = 1_500_000
 """Behind its last line every case runs on for so long: then nothing is pending."""
 REWARD_WAIT_MS = 600_000
