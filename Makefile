@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench simulate up
+.PHONY: help setup check test demo bench simulate fuzz up
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: .venv/dev ## list the benchmarks; NAME=joiner runs one
 
 simulate: .venv/dev ## play whole releases in memory, seeded, with crashes and replays
 	@$(BIN)/pytest tests/simulation -q
+
+fuzz: .venv/dev ## mutate a million recorded frames (ARGS="--mutations 20000 --seed 7")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 up: .venv/worker ## broker, topics and worker for development, until Ctrl-C
 	@$(BIN)/tidegate up

@@ -88,7 +88,7 @@ def read_binding(record: Record) -> Binding | None:
             and found["sha256"] == sha256_hex(binding.schema)
             and len(binding.fingerprint) in (0, 8)
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         sound = False
     if not sound:
         raise DefinitionError(

@@ -21,7 +21,9 @@ MetricName = Literal[
     "tidegate_clock_offset_seconds",
     "tidegate_counted_total",
     "tidegate_dead_letters_total",
+    "tidegate_decisions_total",
     "tidegate_engine_info",
+    "tidegate_facts_total",
     "tidegate_fetch_pauses_total",
     "tidegate_fetched_records_total",
     "tidegate_fetches_dropped_total",
@@ -35,10 +37,13 @@ MetricName = Literal[
     "tidegate_partitions",
     "tidegate_pending",
     "tidegate_released_records_total",
+    "tidegate_remembered_requests",
     "tidegate_sampled_keys_total",
     "tidegate_tick_age_seconds",
     "tidegate_ticks_failed_total",
     "tidegate_ticks_total",
+    "tidegate_variant_counted_total",
+    "tidegate_variant_pending",
 ]
 
 
@@ -49,6 +54,8 @@ class Meaning:
     help: str
     labels: tuple[str, ...] = ()
 
+
+_VARIANT = ("experiment", "generation", "variant", "stream")
 
 MEANINGS: Mapping[MetricName, Meaning] = {
     "tidegate_checkpoint_conflicts_total": Meaning(
@@ -66,13 +73,17 @@ MEANINGS: Mapping[MetricName, Meaning] = {
         "Broker's append time minus this host's clock, when last compared."
     ),
     "tidegate_counted_total": Meaning(
-        "What the fold counted since the log began, by partition and class.",
+        "What became of the records of a stream since the log began.",
         ("partition", "stream", "class"),
     ),
     "tidegate_dead_letters_total": Meaning(
         "Records that could not be counted, by reason, since the process began.", ("reason",)
     ),
+    "tidegate_decisions_total": Meaning("Decisions since the log began.", ("partition",)),
     "tidegate_engine_info": Meaning("Engine of this worker.", ("role", "engine")),
+    "tidegate_facts_total": Meaning(
+        "Facts the joiner put out since the log began.", ("partition",)
+    ),
     "tidegate_fetch_pauses_total": Meaning(
         "Times a topic-partition was paused because its buffer was full."
     ),
@@ -97,16 +108,29 @@ MEANINGS: Mapping[MetricName, Meaning] = {
     "tidegate_outputs_total": Meaning("Outputs handed to the producer.", ("partition",)),
     "tidegate_partitions": Meaning("Partitions owned."),
     "tidegate_pending": Meaning(
-        "What the fold holds open, by partition and stream.", ("partition", "stream")
+        "Records of a stream whose class is not known yet.", ("partition", "stream")
     ),
     "tidegate_released_records_total": Meaning(
         "Records the fold has released since the log began.", ("partition",)
+    ),
+    "tidegate_remembered_requests": Meaning(
+        "Closed requests that are still told apart from new ones.", ("partition",)
     ),
     "tidegate_sampled_keys_total": Meaning("Keys whose partition was checked."),
     "tidegate_tick_age_seconds": Meaning("Clock minus log time."),
     "tidegate_ticks_failed_total": Meaning("Ticks and markers not delivered in time."),
     "tidegate_ticks_total": Meaning("Ticks and markers delivered."),
+    "tidegate_variant_counted_total": Meaning(
+        "What became of a variant's records since its generation began.", (*_VARIANT, "class")
+    ),
+    "tidegate_variant_pending": Meaning("Requests of a variant that are still open.", _VARIANT),
 }
+_ALONE: Mapping[str, MetricName] = {
+    "facts": "tidegate_facts_total",
+    "closed": "tidegate_remembered_requests",
+    "decisions": "tidegate_decisions_total",
+}
+"""Counters of folds that are no class of a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +170,18 @@ class Metrics:
 
 
 def fold_samples(partition: int, counters: Mapping[str, int]) -> Iterator[Sample]:
-    """Counters of a fold, named `stream.class`; what is `pending` falls as well as rises."""
+    """Counters of a fold, named as in `Handler.counters`; what is `pending` may fall."""
     for name, count in sorted(counters.items()):
-        stream, _, kind = name.rpartition(".")
-        if kind == "pending":
+        if name in _ALONE:
+            yield Sample(_ALONE[name], count, (str(partition),))
+            continue
+        *variant, rest = name.split("/")
+        stream, _, kind = rest.partition(".")
+        if variant and kind == "pending":
+            yield Sample("tidegate_variant_pending", count, (*variant, stream))
+        elif variant:
+            yield Sample("tidegate_variant_counted_total", count, (*variant, stream, kind))
+        elif kind == "pending":
             yield Sample("tidegate_pending", count, (str(partition), stream))
         else:
             yield Sample("tidegate_counted_total", count, (str(partition), stream, kind))

@@ -72,19 +72,6 @@ _DTYPES: Final[Mapping[str, Mapping[str, np.dtype[Any]]]] = {
     kind: {name: np.dtype(f"<{width}") for name, width in columns}
     for kind, columns in _COLUMNS.items()
 }
-_FINITE: Final[Mapping[str, tuple[str, ...]]] = {
-    "exposure": ("propensity", "weight"),
-    "shadow": (),
-    "matched": ("value",),
-    "closed": ("propensity", "weight"),
-    "closed_metric": ("first", "last", "sum", "min", "max"),
-    "closed_feature": ("value",),
-    "exposure_feature": ("value",),
-    "measure": ("value",),
-    "irregular": (),
-}
-"""Columns in which NaN would mean nothing."""
-
 Table = Mapping[str, NDArray[Any]]
 """Column name -> array; all of one length."""
 
@@ -274,9 +261,13 @@ def _check_table(batch: ObservationBatch, kind: str, table: Table) -> None:
             raise EventError("value", f"{kind}.{name}: {int(column[outside][0])}, below {below}")
     if kind == "irregular" and not table["class"].all():
         raise EventError("value", "irregular.class: 0")
-    for name in _FINITE[kind]:
-        if not np.isfinite(table[name]).all():
-            raise EventError("value", f"{kind}.{name}: not finite")
+    for name in filter(limits.COLUMN_RANGES.__contains__, table):
+        column, (low, high) = table[name], limits.COLUMN_RANGES[name]
+        sound = (column >= low) & (column <= high)
+        if name in limits.OPTIONAL_COLUMNS or kind == "irregular":
+            sound |= np.isnan(column)
+        if not sound.all():
+            raise EventError("value", f"{kind}.{name}: {float(column[~sound][0])!r}")
 
 
 def _index_limits(batch: ObservationBatch, kind: str) -> dict[str, tuple[bool, int]]:

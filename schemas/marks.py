@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+MARKER_BYTES_MAX = 8_192
 MARKER_KINDS = ("barrier", "gap", "time-jump")
 _DIGITS_MAX = 15
 
@@ -90,13 +91,26 @@ def read_mark(headers: Sequence[tuple[str, bytes | None]] | None) -> Mark | None
 
 
 def _read_marker(value: bytes) -> Marker | None:
+    if len(value) > MARKER_BYTES_MAX:
+        return None
     try:
         document = json.loads(value)
         kind, arguments = document["kind"], document["arguments"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if kind not in MARKER_KINDS or not isinstance(arguments, dict):
         return None
-    if not all(isinstance(text, str) for text in arguments.values()):
+    if not all(_is_text(item) for pair in arguments.items() for item in pair):
         return None
     return Marker(kind, arguments)
+
+
+def _is_text(item: object) -> bool:
+    """Whether it can be written again: JSON can hold halves of surrogate pairs, UTF-8 cannot."""
+    if not isinstance(item, str):
+        return False
+    try:
+        item.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -38,7 +38,10 @@ class Handler(Protocol):
         """Become what `dump` told."""
 
     def counters(self) -> dict[str, int]:
-        """Counts since the log's beginning, for metrics and conservation."""
+        """Counts since the log's beginning, for metrics and conservation.
+
+        Named `stream.class`, of a variant `experiment/generation/variant/stream.class`.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ def _parts(
         yield item["name"], [_variant(item, f"{model:{wide}}")]
     yield "guardrails", [_guardrail(item, view) for item in view["guardrails"]]
     yield "objective", _objective(view["objective"], view)
+    yield "counts", [_counts(item, _width(view)) for item in view["variants"]]
     yield "health", [_health(view, now_ms)]
     yield "next", [Text(view["next"])] if view["next"] else []
     yield "applied", [_applied(view["applied"])]
@@ -118,6 +119,23 @@ def _effect(objective: Mapping[str, Any], item: Mapping[str, Any], several: bool
     word = "better" if better else "worse" if worse else "inconclusive"
     colours = {"better": "green", "worse": "bold red", "inconclusive": "yellow"}
     return line.append(word, style=colours[word])
+
+
+def _counts(item: Mapping[str, Any], width: int) -> Text:
+    """What became of a variant's records: requests = closed + open + expired."""
+    counts = item["counts"]
+    requests = counts["prediction"]
+    words = [
+        f"{count(requests['counted'])} closed + {count(requests['pending'])} open",
+        f"{count(counts['outcome']['counted'])} outcomes",
+    ]
+    words += [
+        f"{stream} {kind} {count(number)}"
+        for stream, classes in counts.items()
+        for kind, number in classes.items()
+        if kind not in ("input", "counted", "pending")
+    ]
+    return Text(f"{item['name']:{width}}  {' · '.join(words)}")
 
 
 def _health(view: Mapping[str, Any], now_ms: int) -> Text:

@@ -98,7 +98,7 @@ def decode_manifest(value: bytes) -> Manifest | None:
             chunks=int(fields["chunks"]),
             digest=str(fields["digest"]),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

@@ -22,7 +22,7 @@ from tidegate.streams.deciding import alarms, judging, orders, view
 from tidegate.streams.deciding import experiment as experiments
 from tidegate.streams.deciding.amendment import start
 from tidegate.streams.deciding.clients import Clients
-from tidegate.streams.deciding.counting import count_facts
+from tidegate.streams.deciding.counting import count_facts, variant_counters
 from tidegate.streams.deciding.experiment import ExperimentState, Unconfirmed
 from tidegate.streams.deciding.memory import SeenIds
 from tidegate.streams.deciding.placement import check_placement
@@ -106,15 +106,16 @@ class Decider:
         (decode, take), topic = self._readers[run.rank], TOPICS[run.rank]
         for index in range(run.start, run.stop):
             value = run.values[index]
+            self._counters[f"{topic}.input"] += 1
             offset = run.first_offset + index - run.start
             self._offsets[run.rank] = offset + 1
             try:
                 found = decode(value)
             except EventError as error:
-                self._counters[f"{topic}_dead_lettered"] += 1
+                self._counters[f"{topic}.dead_lettered"] += 1
                 self._journal.dead_letter(topic, offset, self.log_time_ms, value, error)
                 continue
-            self._counters[f"{topic}_read"] += 1
+            self._counters[f"{topic}.counted"] += 1
             take(found)
 
     def marker(self, rank: int, offset: int, marker: Marker) -> None:
@@ -162,8 +163,8 @@ class Decider:
         }
 
     def counters(self) -> dict[str, int]:
-        """Counts since the log's beginning."""
-        return dict(sorted(self._counters.items()))
+        """Counts since the log's beginning; of variants, since their generation's."""
+        return {**self._counters, **dict(variant_counters(self.experiments))}
 
     # -- orders
 
@@ -175,7 +176,7 @@ class Decider:
     def _take_order(self, order: Control) -> None:
         state = self.experiments.get(order.experiment)
         if order.control_id in self._seen or orders.is_own(order, state):
-            self._counters["control_repeated"] += 1
+            self._counters["order.repeated"] += 1
             return
         self._seen.add(order.control_id, order.issued_at, self.log_time_ms)
         if state is not None:
@@ -183,7 +184,7 @@ class Decider:
             return
         spec = orders.first_apply(order, self.log_time_ms)
         if isinstance(spec, str):
-            self._counters["control_refused"] += 1
+            self._counters["order.refused"] += 1
             self._journal.refusal(order, spec, self._moment())
             return
         state = ExperimentState(order.experiment, spec)
@@ -216,7 +217,7 @@ class Decider:
 
     def _take_batch(self, batch: ObservationBatch) -> None:
         reading = self.sequences.read(batch.source_partition, batch.sequence, self.log_time_ms)
-        self._counters[f"batches_{reading.value}"] += 1
+        self._counters[f"batch.{reading.value}"] += 1
         if reading is not Reading.NEXT:
             return
         touched = self._learn(batch)
@@ -250,7 +251,7 @@ class Decider:
         changes_table = experiments.evolve(state, proposal, self.log_time_ms)
         self._counters["decisions"] += 1
         if proposal.action is Action.REFUSED:
-            self._counters["control_refused"] += 1
+            self._counters["order.refused"] += 1
         if proposal.automatic and proposal.roll_back:
             self._order_own_rollback(state, proposal)
         record = self._journal.decision(

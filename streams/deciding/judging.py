@@ -196,7 +196,7 @@ def _variant(state: ExperimentState, name: str) -> dict[str, Any]:
         "closed": tally.closed,
         "in_step": state.samples(name),
         "statuses": dict(tally.statuses),
-        "irregular": dict(tally.irregular),
+        "irregular": tally.irregular_by_class(),
         "shadow": {"disagree": shadow.disagree, "agree": shadow.agree},
         "metrics": measured,
     }

@@ -15,6 +15,7 @@ from typing import Any
 GAP_ALARM_MS = 10_000
 """Log time after which a gap that did not heal is an alarm."""
 
+DIGITS_MAX = 15
 
 NOTHING = -1
 """The watermark before every source partition was heard."""
@@ -74,7 +75,7 @@ class Sequences:
         `source_partition` goes on at batch `sequence`, never at an earlier one.
         """
         source, sequence = arguments.get("source_partition", ""), arguments.get("sequence", "")
-        if not (source.isdecimal() and sequence.isdecimal()):
+        if not (_is_number(source) and _is_number(sequence)):
             return ""
         place = int(source)
         if place >= len(self.expected):
@@ -124,3 +125,8 @@ class Sequences:
     def _heal(self, source: int) -> None:
         self._gap_since_ms[source] = -1
         self._alarmed[source] = False
+
+
+def _is_number(text: str) -> bool:
+    """Whether a person's text is a number that still has 64 bits."""
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX

@@ -12,6 +12,7 @@ from tidegate.streams.deciding import judging
 from tidegate.streams.deciding.clients import Clients
 from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState
 from tidegate.streams.deciding.sequences import Sequences
+from tidegate.streams.estimation.tally import conservation
 from tidegate.streams.rollout import ENDED
 
 
@@ -63,6 +64,7 @@ def _variant(state: ExperimentState, name: str) -> dict[str, Any]:
         "rolled_back": name in state.rolled_back,
         "requests": tally.exposures,
         "closed": tally.closed,
+        "counts": conservation(tally, shadow),
         "compared": shadow.agree + shadow.disagree,
         "disagreed": shadow.disagree,
     }
@@ -86,7 +88,7 @@ def _health(state: ExperimentState, clients: Clients, log_time_ms: int) -> dict[
     learnt = sum(item.learnt for item in tallies)
     irregular: dict[str, int] = {}
     for item in tallies:
-        for name, number in item.irregular.items():
+        for name, number in item.irregular_by_class().items():
             irregular[name] = irregular.get(name, 0) + number
     return {
         "requests": exposures,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.schemas.facts import CLASSES, NONE, STATUSES, ObservationBatch
+from tidegate.schemas.facts import CLASSES, NONE, STATUSES, STREAMS, ObservationBatch
 from tidegate.streams.detectors import DETECTORS, Detector
 from tidegate.streams.estimation.agreement import agreements
 from tidegate.streams.estimation.columns import (
@@ -25,7 +25,7 @@ from tidegate.streams.estimation.moments import Moments, Sample, grouped
 from tidegate.streams.estimation.plan import Measurement, Plan
 from tidegate.streams.estimation.quantile import RunningQuantile
 from tidegate.streams.estimation.strata import Arm, Key, Pair, Strata, arms_of, pairs_of
-from tidegate.streams.estimation.tally import ShadowTally, Tally
+from tidegate.streams.estimation.tally import IRREGULAR, ShadowTally, Tally
 
 BEGINNING: Key = (0, 0)
 
@@ -97,8 +97,10 @@ class Ledger:
         contexts = len(batch.contexts)
         statuses = _by_context(exposure["context"], exposure["status"], contexts, len(STATUSES))
         known = irregular["context"] != NONE
+        codes = irregular["stream"][known].astype(np.int64) * len(CLASSES)
+        codes += irregular["class"][known]
         classes = _by_context(
-            irregular["context"][known], irregular["class"][known], contexts, len(CLASSES)
+            irregular["context"][known], codes, contexts, len(STREAMS) * len(CLASSES)
         )
         closed = np.bincount(batch.tables["closed"]["context"], minlength=contexts)
         matched = np.bincount(batch.tables["matched"]["context"], minlength=contexts)
@@ -112,7 +114,7 @@ class Ledger:
                 tally.reasons[reason] = tally.reasons.get(reason, 0) + seen
             for code, status in enumerate(STATUSES):
                 tally.statuses[status] += int(statuses[number, code])
-            for code, name in enumerate(CLASSES[1:], start=1):
+            for code, name in IRREGULAR.items():
                 tally.irregular[name] += int(classes[number, code])
 
     def _count_learnt(self, batch: ObservationBatch, cells: Cells) -> None:

@@ -7,7 +7,14 @@ from copy import copy
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from tidegate.schemas.facts import CLASSES, STATUSES
+from tidegate.schemas.facts import CLASSES, STATUSES, STREAMS
+
+IRREGULAR = {
+    place * len(CLASSES) + code: f"{stream}.{CLASSES[code]}"
+    for place, stream in enumerate(STREAMS)
+    for code in range(1, len(CLASSES))
+}
+"""By stream * number of classes + class, as facts have them: the names of the joiner's counters."""
 
 
 @dataclass(slots=True)
@@ -15,9 +22,10 @@ class Tally:
     """Requests of one variant.
 
     `reasons` and `statuses` count exposures by the words of the prediction; `irregular` counts
-    late, orphan, duplicate, conflict and expired facts of any stream. `inverse_propensity` is the
-    sum of 1/p over learnt exposures, `opportunities` the number of learnt exposures of all variants
-    under tables that gave this one a share: equal, about, when recorded propensities are true.
+    late, orphan, duplicate, conflict and expired facts by `stream.class`. `inverse_propensity` is
+    the sum of 1/p over learnt exposures, `opportunities` the number of learnt exposures of all
+    variants under tables that gave this one a share: equal, about, when recorded propensities are
+    true.
     """
 
     exposures: int = 0
@@ -28,7 +36,14 @@ class Tally:
     opportunities: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
-    irregular: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CLASSES[1:], 0))
+    irregular: dict[str, int] = field(default_factory=lambda: dict.fromkeys(IRREGULAR.values(), 0))
+
+    def irregular_by_class(self) -> dict[str, int]:
+        """`irregular`, over all streams."""
+        return {
+            kind: sum(self.irregular[f"{stream}.{kind}"] for stream in STREAMS)
+            for kind in CLASSES[1:]
+        }
 
     def to_state(self) -> dict[str, Any]:
         """JSON values."""
@@ -67,3 +82,31 @@ class ShadowTally:
         """Takes over what `to_state` gave."""
         for item in fields(self):
             setattr(self, item.name, copy(state[item.name]))
+
+
+def conservation(tally: Tally, shadow: ShadowTally) -> dict[str, dict[str, int]]:
+    """What became of a variant's records, per stream: input = the sum of the other classes.
+
+    Of a variant only what has a prediction is known, and a deferred prediction only once it is
+    activated. Activations are no outcomes here. A shadow prediction is counted under the variant
+    that ran in the shadow, but as irregular under the one that answered the request. Irregular
+    classes that are 0 are left out.
+
+    >>> conservation(Tally(exposures=5, closed=3, matched=2), ShadowTally())["prediction"]
+    {'input': 5, 'counted': 3, 'pending': 2}
+    """
+    counted = {"prediction": tally.closed, "shadow": shadow.pairs, "outcome": tally.matched}
+    # A request that was given up at a cap had been exposed, so it is open no longer.
+    pending = tally.exposures - tally.closed - tally.irregular["prediction.expired"]
+    found = {}
+    for stream in STREAMS:
+        classes = {"counted": counted[stream]}
+        if stream == "prediction":
+            classes["pending"] = pending
+        classes |= {
+            kind: number
+            for kind in CLASSES[1:]
+            if (number := tally.irregular[f"{stream}.{kind}"])
+        }
+        found[stream] = {"input": sum(classes.values()), **classes}
+    return found

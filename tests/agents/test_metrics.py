@@ -35,12 +35,20 @@ def test_values_appear_under_name_and_labels() -> None:
 
 
 def test_counters_of_a_fold_become_samples() -> None:
-    """`stream.class` becomes two labels; pending is a gauge."""
-    found = list(fold_samples(3, {"outcome.late": 2, "outcome.pending": 5, "facts": 1}))
-    assert found == [
-        Sample("tidegate_counted_total", 1, ("3", "", "facts")),
+    """`stream.class` becomes two labels, a variant three more; what is pending is a gauge, and so
+    is what is remembered; what is no class of a stream has a name of its own."""
+    counters = {
+        "outcome.late": 2, "outcome.pending": 5, "facts": 1, "closed": 4, "decisions": 6,
+        "ranker/2/a.b/outcome.late": 7, "ranker/2/a.b/prediction.pending": 8,
+    }  # fmt: skip
+    assert sorted(fold_samples(3, counters), key=lambda sample: sample.value) == [
+        Sample("tidegate_facts_total", 1, ("3",)),
         Sample("tidegate_counted_total", 2, ("3", "outcome", "late")),
+        Sample("tidegate_remembered_requests", 4, ("3",)),
         Sample("tidegate_pending", 5, ("3", "outcome")),
+        Sample("tidegate_decisions_total", 6, ("3",)),
+        Sample("tidegate_variant_counted_total", 7, ("ranker", "2", "a.b", "outcome", "late")),
+        Sample("tidegate_variant_pending", 8, ("ranker", "2", "a.b", "prediction")),
     ]
 
 

@@ -108,10 +108,17 @@ def test_columns_must_be_those_of_the_kind() -> None:
         ("closed_feature", {"feature": 2}), ("exposure_feature", {"row": 1}),
         ("measure", {"name": 2}), ("irregular", {"class": 0}), ("irregular", {"class": 6}),
         ("irregular", {"stream": 3}), ("irregular", {"context": 1}),
+        ("exposure", {"propensity": 0.0}), ("exposure", {"propensity": 5e-324}),
+        ("exposure", {"propensity": 1.1}), ("exposure", {"weight": 0.0}),
+        ("exposure", {"weight": -1.0}), ("exposure", {"score": np.inf}),
+        ("exposure", {"latency": np.inf}), ("exposure", {"latency": 1e308}),
+        ("exposure", {"latency": -1.0}), ("shadow", {"shadow_score": 1e16}),
+        ("closed", {"weight": 0.0}), ("closed_metric", {"max": 1e16}),
+        ("closed_metric", {"sum": 1e19}), ("irregular", {"value": np.inf}),
     ],
 )  # fmt: skip
 def test_columns_are_guarded(kind: str, changes: dict[str, Any]) -> None:
-    """Indexes and codes in range, what is counted finite: otherwise nothing of it is used."""
+    """Indexes, codes and values in their ranges: otherwise nothing of it is used."""
     with pytest.raises(EventError) as caught:
         decode_observation(encode_observation(with_row(kind, **changes)))
     assert caught.value.reason == "value"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tidegate.schemas.marks import (
+    MARKER_BYTES_MAX,
     Marker,
     Tick,
     announced_ms,
@@ -48,3 +49,27 @@ def test_what_is_not_a_mark_is_none(headers: list[tuple[str, bytes | None]] | No
     """It is a dead letter then, and moves no time."""
     assert read_mark(headers) is None
     assert read_mark(tick_headers(5)) == Tick(5)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"kind":"gap"}',
+        b'{"kind":"flood","arguments":{}}',
+        b'{"kind":["gap"],"arguments":{}}',
+        b'{"kind":"gap","arguments":[]}',
+        b'{"kind":"gap","arguments":{"sequence":1}}',
+        pytest.param(b'{"kind":' + b"[" * 4_000, id="nested deeper than the interpreter's stack"),
+        pytest.param(b'{"kind":"barrier","arguments":{"engine":"\\ud800"}}', id="half a pair"),
+        pytest.param(b'{"kind":"barrier","arguments":{"\\ud800":"x"}}', id="half a pair as a name"),
+        pytest.param(
+            b'{"kind":"gap","arguments":{"x":"%s"}}' % (b"x" * MARKER_BYTES_MAX), id="too long"
+        ),
+    ],
+)
+def test_hostile_markers_are_no_mark(value: bytes) -> None:
+    """Whatever the bytes, reading them neither raises nor lets through what cannot be written."""
+    assert read_mark([("marker", value)]) is None

@@ -40,7 +40,7 @@ def running() -> World:
 
 
 def test_the_screen_says_everything_on_few_lines() -> None:
-    """Head, variants, guardrails, objective, health, next and confirmations; aligned."""
+    """Head, variants, guardrails, objective, counts, health, next, confirmations; aligned."""
     lines = shown(running()).splitlines()
     assert lines[0].startswith(f"{NAME}   g1   canary 10 %   step 1 of 3   held ")
     assert lines[0].endswith("RUNNING")
@@ -49,10 +49,12 @@ def test_the_screen_says_everything_on_few_lines() -> None:
     assert lines[3].startswith("├─ guardrails  errors 1.0 % against 1.0 % in control")
     assert lines[4].startswith("├─ objective   conversion   +80.0 %  (")
     assert lines[4].endswith("better")
-    assert lines[5].startswith("├─ health      ")
-    assert lines[6].startswith("├─ next        canary 30 % when ")
-    assert lines[7].startswith("└─ applied     v1 by 1 of 2 clients within")
-    assert lines[7].endswith("missing: b")
+    assert lines[5] == "├─ counts      champion    5,000 closed + 0 open · 0 outcomes"
+    assert lines[6].startswith("│              challenger  ")
+    assert lines[7].startswith("├─ health      ")
+    assert lines[8].startswith("├─ next        canary 30 % when ")
+    assert lines[9].startswith("└─ applied     v1 by 1 of 2 clients within")
+    assert lines[9].endswith("missing: b")
 
 
 def test_several_candidates_are_told_apart() -> None:
@@ -99,6 +101,9 @@ def test_get_prints_the_screen_and_the_facts(embedded_settings: Settings, capsys
     assert text.out.splitlines()[0].endswith("RUNNING")
     assert facts["weights"] == {"champion": 9_000, "challenger": 1_000}
     assert facts["view"]["log_time"] > START_MS
+    assert facts["view"]["variants"][0]["counts"]["prediction"] == {
+        "input": 5_000, "counted": 5_000, "pending": 0
+    }  # fmt: skip
     assert facts["decision"]["action"] == "APPLY"
     assert listed.out.splitlines()[1].split()[0] == NAME
     assert rows[0]["phase"] == "RUNNING"

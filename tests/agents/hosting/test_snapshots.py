@@ -97,7 +97,15 @@ def test_a_manifest_survives_its_record() -> None:
     assert decode_manifest(encode_manifest(manifest)) == manifest
 
 
-@pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"null", b"\xff", b'{"role": 1}'])
+NESTED = b"[" * 100_000
+INFINITE = encode_manifest(Manifest("joiner", 1, 9, (0,), (0,), "e1", "", 2, "")).replace(
+    b'"released":9', b'"released":Infinity'
+)
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"{}", b"[]", b"null", b"\xff", b'{"role": 1}', NESTED, INFINITE]
+)
 def test_what_is_no_manifest_is_none(value: bytes) -> None:
     """Foreign bytes under a manifest's key are passed over."""
     assert decode_manifest(value) is None

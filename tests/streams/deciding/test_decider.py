@@ -84,7 +84,7 @@ def test_an_own_rollback_is_ordered_on_control_too(world: World) -> None:
     before = len(world.outputs)
     world.send(CONTROL, codec.encode(order))
     assert len(world.outputs) == before
-    assert world.decider.counters()["control_repeated"] == 1
+    assert world.decider.counters()["order.repeated"] == 1
 
 
 def test_an_own_order_is_known_after_memory_let_go(world: World) -> None:
@@ -203,9 +203,9 @@ def test_batches_count_once_and_in_order(world: World) -> None:
     for value in (first, first, third, second, first, third):
         world.send(OBSERVATIONS, value)
     counters = world.decider.counters()
-    assert counters["batches_next"] == 3
-    assert counters["batches_known"] == 2
-    assert counters["batches_gap"] == 1
+    assert counters["batch.next"] == 3
+    assert counters["batch.known"] == 2
+    assert counters["batch.gap"] == 1
     assert world.state.ledger.tallies["champion"].exposures == 1_500
 
 
@@ -230,7 +230,7 @@ def test_an_accepted_gap_raises_the_epoch(world: World) -> None:
     assert world.tables()[-1].epoch == 1
     world.sequences[0] = 1
     world.observe(*GOOD)
-    assert world.decider.counters()["batches_next"] == 1
+    assert world.decider.counters()["batch.next"] == 1
 
 
 @pytest.mark.parametrize(
@@ -239,6 +239,10 @@ def test_an_accepted_gap_raises_the_epoch(world: World) -> None:
         ("gap", {}),
         ("gap", {"source_partition": "9", "sequence": "1"}),
         ("gap", {"source_partition": "0", "sequence": "x"}),
+        ("gap", {"source_partition": "0", "sequence": "9" * 16}),
+        ("gap", {"source_partition": "0", "sequence": "9" * 5_000}),
+        ("gap", {"source_partition": "9" * 5_000, "sequence": "1"}),
+        ("gap", {"source_partition": "\u0660", "sequence": "1"}),
         ("barrier", {"engine": "e"}),
     ],
 )
@@ -328,11 +332,30 @@ def test_facts_are_counted_by_where_they_belong(world: World) -> None:
         Group("champion", 6, closed=True),
     )
     counters = world.decider.counters()
-    assert counters["facts_counted"] == 16
-    assert counters["facts_of_unknown_experiments"] == 3
-    assert counters["facts_of_other_generations"] == 4
-    assert counters["facts_of_unknown_variants"] == 5
+    assert counters["fact.counted"] == 16
+    assert counters["fact.unknown_experiment"] == 3
+    assert counters["fact.other_generation"] == 4
+    assert counters["fact.unknown_variant"] == 5
+    assert counters["fact.input"] == 28
+    assert counters["observations.input"] == counters["observations.counted"] == 1
     assert list(world.decider.experiments) == [NAME]
+
+
+def test_counters_tell_what_became_of_each_variant(world: World) -> None:
+    """By experiment, generation, variant, stream and class; requests are open until they close."""
+    world.observe(Group("challenger", 10), Group("challenger", 4, closed=True))
+    counters = world.decider.counters()
+    told = {name: n for name, n in counters.items() if name.startswith(f"{NAME}/1/challenger/")}
+    assert told == {
+        f"{NAME}/1/challenger/prediction.input": 10,
+        f"{NAME}/1/challenger/prediction.counted": 4,
+        f"{NAME}/1/challenger/prediction.pending": 6,
+        f"{NAME}/1/challenger/shadow.input": 0,
+        f"{NAME}/1/challenger/shadow.counted": 0,
+        f"{NAME}/1/challenger/outcome.input": 0,
+        f"{NAME}/1/challenger/outcome.counted": 0,
+    }
+    assert f"{NAME}/1/champion/prediction.input" in counters
 
 
 def test_a_rollback_nobody_confirms_is_an_alarm(world: World) -> None:

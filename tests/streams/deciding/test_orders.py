@@ -288,7 +288,7 @@ def test_a_repeated_control_id_has_no_effect(world: World) -> None:
     world.order("RESUME")
     world.order("PAUSE", control_id="same")
     assert world.actions() == ["APPLY", "PAUSE", "RESUME"]
-    assert world.decider.counters()["control_repeated"] == 1
+    assert world.decider.counters()["order.repeated"] == 1
 
 
 def test_an_expired_order_is_refused(world: World) -> None:

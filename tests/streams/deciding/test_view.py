@@ -32,6 +32,7 @@ def test_it_shows_step_shares_and_what_comes_next(world: World) -> None:
     )
     champion, challenger = view["variants"]
     assert (champion["weight"], champion["requests"]) == (9_000, 270)
+    assert champion["counts"]["prediction"] == {"input": 270, "counted": 0, "pending": 270}
     assert (challenger["name"], challenger["model_version"]) == ("challenger", "v2")
     assert view["guardrails"][0]["verdict"] == "NO_DATA"
     assert view["health"]["requests"] == 300

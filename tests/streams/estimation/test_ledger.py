@@ -71,8 +71,8 @@ def test_everything_is_counted_and_only_split_is_learnt_from() -> None:
     assert tally.opportunities == int(np.isin(of, [0, 1, 3]).sum())
     assert ledger.moments("errors", "b").n == split
     assert ledger.tallies["a"].exposures == int((of == 0).sum())
-    assert ledger.tallies["a"].irregular["late"] == 1
-    assert tally.irregular["duplicate"] == 1
+    assert ledger.tallies["a"].irregular["outcome.late"] == 1
+    assert tally.irregular["prediction.duplicate"] == 1
     assert sum(tally.irregular.values()) == 1
 
 

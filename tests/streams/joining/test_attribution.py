@@ -1,10 +1,9 @@
-"""The rules of attribution, as a table and one by one."""
+"""The rules of attribution, one by one; cases of whole requests are in `test_truth_table.py`."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.streams.joining.scenario import Scenario
 from tidegate.streams.joining.attribution import (
     agreement,
     deadline_ms,
@@ -15,66 +14,6 @@ from tidegate.streams.joining.attribution import (
     summarise,
 )
 from tidegate.streams.joining.layout import ACTIVATION_ENTRY, ENTRY, ENTRY_NAME, SHADOW_ENTRY
-
-# Early tolerance 150 ms, grace 100 ms, reward wait 500 ms. Times in ms; a prediction is served at
-# 0 and released at the second column; the outcome occurs at the third, is released at the fourth.
-TABLE = """
-why                                         released  occurs  seen  becomes
-at once                                     0         0       0     counted
-before its prediction was served            0         -150    0     counted
-too early                                   0         -151    0     late
-the last moment of the window               0         499     500   counted
-the window is half-open                     0         500     500   late
-within the grace for transport              0         10      599   counted
-the deadline is behind the grace            0         10      600   late
-the deadline runs from the release          300       10      899   counted
-a late release does not widen the window    300       500     700   late
-remembered as closed                        0         10      60599 late
-forgotten                                   0         10      60600 pending
-before its prediction was released          200       10      0     counted
-waiting as long as it may                   249       10      0     counted
-waiting too long                            250       10      0     orphan
-early by time and by release                200       -160    0     late
-"""
-
-
-def rows() -> list[tuple[str, int, int, int, str]]:
-    """The rows of the table."""
-    found = []
-    for line in TABLE.strip().splitlines()[1:]:
-        why, rest = line[:44].strip(), line[44:].split()
-        found.append((why, int(rest[0]), int(rest[1]), int(rest[2]), rest[3]))
-    return found
-
-
-@pytest.mark.parametrize(("why", "released", "occurs", "seen", "becomes"), rows())
-def test_what_becomes_of_an_outcome(
-    why: str, released: int, occurs: int, seen: int, becomes: str
-) -> None:
-    """An outcome's class follows from four times alone: the table says which."""
-    scenario = Scenario()
-    steps = [(released, 0), (seen, 1)] if released <= seen else [(seen, 1), (released, 0)]
-    for at_ms, what in steps:
-        if at_ms:
-            scenario.at(at_ms)
-        if what == 0:
-            scenario.predict(served_ms=0)
-        else:
-            scenario.outcome(at_ms=occurs)
-    found = {
-        kind: scenario.count(f"outcome.{kind}")
-        for kind in ("counted", "late", "orphan", "duplicate", "conflict", "pending")
-    }
-    assert found == {**dict.fromkeys(found, 0), becomes: 1}, why
-    assert scenario.count("outcome.input") == 1
-
-
-def test_log_time_that_stands_still_closes_nothing() -> None:
-    """While nobody ticks, served_at decides: a request served long after the last tick waits
-    from then on."""
-    scenario = Scenario().predict(served_ms=4_000)
-    scenario.at(4_599).outcome(at_ms=4_010)
-    assert scenario.count("outcome.counted") == 1
 
 
 def test_deadlines_are_rounded_up() -> None:

@@ -101,45 +101,6 @@ def test_a_shadow_that_comes_first_waits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("again", "becomes"),
-    [
-        ({}, "prediction duplicate"),
-        ({"score": 9.0}, "prediction duplicate"),
-        ({"unit_id": "other"}, "prediction conflict"),
-        ({"variant": "b"}, "prediction conflict"),
-        ({"served_ms": 1}, "prediction conflict"),
-    ],
-)
-@pytest.mark.parametrize("closed", [False, True])
-def test_the_first_prediction_stands(again: dict[str, Any], becomes: str, closed: bool) -> None:
-    """A repeat is a duplicate when context, served_at and unit are equal, else a conflict; also
-    when the request has closed."""
-    scenario = Scenario().predict(served_ms=0)
-    if closed:
-        scenario.at(700)
-    scenario.predict(**{"served_ms": 0, **again}).at(1_000)
-    assert scenario.irregular() == [becomes]
-    assert len(scenario.rows("exposure")) == 1
-    assert scenario.rows("irregular")[0]["context"] == CONTEXT
-
-
-@pytest.mark.parametrize(
-    ("value", "becomes"), [(1.0, "outcome duplicate"), (2.0, "outcome conflict")]
-)
-@pytest.mark.parametrize("closed", [False, True])
-def test_an_outcome_id_counts_once(value: float, becomes: str, closed: bool) -> None:
-    """The same request, metric and outcome id counts once; with another value it is a conflict,
-    also behind the deadline. Another metric or id is another outcome."""
-    scenario = Scenario().predict().outcome(value=1.0)
-    if closed:
-        scenario.at(700)
-    scenario.outcome(value=value, at_ms=0).at(scenario.now_ms + 100)
-    assert scenario.irregular() == [becomes]
-    assert scenario.rows("irregular")[0]["value"] == value
-    assert len(scenario.rows("matched")) == 1
-
-
-@pytest.mark.parametrize(
     ("changes", "becomes"),
     [
         ({}, "shadow duplicate"),
@@ -165,24 +126,6 @@ def test_a_repeated_absent_score_is_a_duplicate() -> None:
     """NaN equals nothing, but two shadows without a score say the same."""
     scenario = Scenario().predict().shadow(score=None).shadow(score=None).at(100)
     assert scenario.irregular() == ["shadow duplicate"]
-
-
-def test_a_deferred_request_counts_once_activated() -> None:
-    """Deferred: no exposure and no closed fact without an activation; with one, both, once; the
-    activation itself is no metric."""
-    scenario = Scenario().predict("used", deferred=True).predict("unused", deferred=True)
-    scenario.outcome("used", value=3.0)
-    assert scenario.at(100).rows("exposure") == []
-    for outcome_id in ("a", "a", "b"):
-        scenario.outcome("used", outcome_id=outcome_id, metric="", kind="ACTIVATION")
-    scenario.at(800)
-    used = request("used")
-    assert [row["request"] for row in scenario.rows("exposure")] == [used]
-    assert [row["request"] for row in scenario.rows("closed")] == [used]
-    assert [row["count"] for row in scenario.rows("closed_metric")] == [1]
-    assert scenario.irregular() == ["outcome duplicate"]
-    assert scenario.rows("irregular")[0]["metric"] is None
-    assert scenario.count("prediction.counted") == 2
 
 
 def test_facts_go_to_the_partition_of_their_experiment() -> None:
