@@ -26,12 +26,12 @@ from tidegate.streams.verification.observations import ObservationAudit
 Progress = Callable[[int], None]
 """Told how many records were read since it was told last."""
 
-# In this order ends are asked for: what was written comes before what it was written from, so
-# that a running system is never found to have written more than its logs give.
-_ASKED: Final = (
+AUDITED: Final = (
     "decisions", "routing", "commands", "control", "applied", "observations",
     "predictions", "shadow-predictions", "outcomes",
 )  # fmt: skip
+"""Topics of an audit. In this order ends are asked for: what was written comes before what it was
+written from, so that a running system is never found to have written more than its logs give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,11 @@ class Report:
 
     @property
     def equal(self) -> bool:
-        """Whether everything was compared and nothing differs."""
-        unread = any(tally.unreadable for tally in self.tallies.values())
-        return not (self.differences or self.incomparable or unread)
+        """Whether there was something, all of it was compared and nothing differs."""
+        tallies = self.tallies.values()
+        found = any(tally.recorded for tally in tallies)
+        unread = any(tally.unreadable for tally in tallies)
+        return found and not (self.differences or self.incomparable or unread)
 
 
 class Replay:
@@ -224,6 +226,6 @@ class Replay:
 def _all_bounds(settings: Settings) -> Bounds:
     consumer = new_consumer(settings)
     try:
-        return {topic: watermarks(settings, consumer, topic) for topic in _ASKED}
+        return {topic: watermarks(settings, consumer, topic) for topic in AUDITED}
     finally:
         consumer.close()

@@ -171,6 +171,25 @@ def test_the_command_says_what_the_report_says(embedded_settings: Settings, tmp_
     assert "Every record follows from the logs, byte for byte" in said.stdout
 
 
+def test_an_unknown_experiment_is_wrong_use(embedded_settings: Settings, tmp_path: Path) -> None:
+    """A misspelt name verifies nothing: exit code 2, and the names there are."""
+    recording = record_run(embedded_settings)
+    recording.write()
+    done = CliRunner().invoke(app, [*verify(recording, tmp_path), "nope"])
+    assert done.exit_code == 2
+    assert f"known: {NAME}" in done.stderr
+    assert "byte for byte" not in done.output
+
+
+def test_nothing_recorded_is_no_success(embedded_settings: Settings, tmp_path: Path) -> None:
+    """On empty topics an audit has shown nothing: exit code 1, and it says so."""
+    done = CliRunner().invoke(app, verify(Recording(embedded_settings), tmp_path))
+    assert done.exit_code == 1
+    assert "There is nothing to verify" in done.stdout
+    facts = CliRunner().invoke(app, [*verify(Recording(embedded_settings), tmp_path), "-o", "json"])
+    assert json.loads(facts.stdout)["equal"] is False
+
+
 @pytest.mark.kafka
 def test_a_recorded_run_verifies_on_real_kafka(kafka_settings: Settings, tmp_path: Path) -> None:
     """The same on Apache Kafka, with one reward flipped: exit code 1 and both names."""
