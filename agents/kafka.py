@@ -147,27 +147,6 @@ def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
             time.sleep(_LEADER_SECONDS)
 
 
-def offsets_at(settings: Settings, name: str, timestamp_ms: int) -> dict[int, int]:
-    """Offset of the first record not older than `timestamp_ms`, per partition; the end if none is.
-
-    Raises:
-        Unreachable: the broker does not tell.
-    """
-    consumer = new_consumer(settings)
-    try:
-        ends = watermarks(settings, consumer, name)
-        places = [TopicPartition(settings.topic(name), each, timestamp_ms) for each in ends]
-        found = consumer.offsets_for_times(places, timeout=ANSWER_SECONDS_MAX)
-    except KafkaException as error:
-        raise unreachable(settings, error) from error
-    finally:
-        consumer.close()
-    return {
-        place.partition: place.offset if place.offset >= 0 else ends[place.partition][1]
-        for place in found
-    }
-
-
 def read_topic(
     settings: Settings,
     name: str,

@@ -10,7 +10,6 @@ from tidegate.agents.kafka import (
     Tail,
     new_consumer,
     new_producer,
-    offsets_at,
     read_topic,
     require_broker,
     watermarks,
@@ -59,15 +58,6 @@ def test_watermarks_are_told_for_every_partition(settings: Settings) -> None:
     found = watermarks(settings, consumer, "outcomes")
     consumer.close()
     assert found == {0: (0, 0), 1: (0, 0), 2: (0, 0), 3: (0, 5)}
-
-
-@pytest.mark.kafka
-def test_offsets_are_found_by_time(kafka_settings: Settings) -> None:
-    """The first record not older than the time, or the end of the partition."""
-    write(kafka_settings, "outcomes", 5, partition=3)
-    found = offsets_at(kafka_settings, "outcomes", 1_700_000_000_003)
-    assert found == {0: 0, 1: 0, 2: 0, 3: 3}
-    assert offsets_at(kafka_settings, "outcomes", 1_800_000_000_000)[3] == 5
 
 
 def test_a_tail_sees_what_comes_later(settings: Settings) -> None:
