@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from tidegate.agents.kafka import (
     Tail,
@@ -12,6 +13,7 @@ from tidegate.agents.kafka import (
     new_producer,
     read_topic,
     require_broker,
+    unreachable,
     watermarks,
 )
 from tidegate.agents.settings import Settings
@@ -91,6 +93,14 @@ def test_nobody_answering_says_where_it_looked() -> None:
     settings = replace(Settings().with_bootstrap("127.0.0.1:9"), origins={"kafka": "environment"})
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9 \(from environment\).*tidegate up"):
         require_broker(settings, seconds=1)
+
+
+def test_a_refusal_is_not_called_silence() -> None:
+    """A broker that answers with an error is not said to be away."""
+    refused = KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    said = str(unreachable(Settings(), refused))
+    assert "No Kafka broker answers" not in said
+    assert "Topic authorization failed" in said
 
 
 def test_a_reader_outlives_a_broker_that_was_away() -> None:
