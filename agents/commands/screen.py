@@ -145,7 +145,7 @@ def _applied(applied: Mapping[str, Any]) -> Text:
     if not applied["live"]:
         return Text("no client is live", style="yellow")
     line = Text(f"v{applied['version']} by {applied['confirmed']} of {applied['live']} clients")
-    if applied["confirmed"]:
+    if applied["slowest_ms"] is not None:
         line.append(f" within {applied['slowest_ms'] / 1_000:.2f} s")
     if applied["missing"]:
         line.append(f"   missing: {', '.join(applied['missing'])}", style="bold red")
