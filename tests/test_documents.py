@@ -36,7 +36,7 @@ def test_the_screen_in_the_readme_is_what_people_will_see() -> None:
 
 def test_places_named_in_the_readme_exist() -> None:
     """Who looks where the table says finds something there."""
-    places = re.findall(r"`((?:schemas|streams|agents|infra|benchmarks)/[\w/.]*)`", README)
+    places = re.findall(r"`((?:schemas|streams|agents|infra|benchmarks|examples)/[\w/.]*)`", README)
     assert len(places) > 20
     assert [place for place in places if not (ROOT / place).exists()] == []
 
@@ -59,11 +59,19 @@ def test_commands_shown_in_the_readme_are_commands() -> None:
     assert shown <= listed
 
 
-def test_the_manifest_of_the_readme_is_sound(tmp_path: Path) -> None:
-    """The example can be copied and applied as it stands."""
+def test_the_manifest_of_the_readme_is_sound() -> None:
+    """The example can be copied and applied as it stands, and is the file that is shipped."""
     from tidegate.agents.commands.lint import load
 
     [manifest] = re.findall(r"```yaml\n(apiVersion.*?)```", README, flags=re.DOTALL)
-    file = tmp_path / "click-ranker.yaml"
-    file.write_text(manifest, encoding="utf-8")
+    file = ROOT / "examples" / "click-ranker.yaml"
+    assert file.read_text(encoding="utf-8") == manifest
     assert load(file).name == "click-ranker"
+
+
+def test_files_and_settings_the_readme_types_are_there() -> None:
+    """Commands shown can be pasted: manifests exist, and the broker's address is said first."""
+    files = re.findall(r"^tidegate .* -f (\S+)", README, flags=re.MULTILINE)
+    assert files
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    assert README.index("export TIDEGATE_BOOTSTRAP=") < README.index("tidegate apply -f")

@@ -44,7 +44,7 @@ def run_up(settings: Settings, choice: str, tell: Callable[[str], None] = print)
         tell("")
         tell("In another terminal:")
         tell(f"  export TIDEGATE_BOOTSTRAP={broker.bootstrap}")
-        tell("  tidegate apply -f experiment.yaml")
+        tell("  tidegate apply -f FILE    # such as examples/click-ranker.yaml of the repository")
         tell("Ctrl-C stops everything.")
         return supervise(settings)
 
