@@ -65,7 +65,9 @@ class Client:
         options: ClientOptions | None = None,
     ) -> None:
         shared = load_settings() if settings is None else settings
-        self._settings = shared if bootstrap is None else shared.with_bootstrap(bootstrap)
+        self._settings = (
+            shared if bootstrap is None else shared.with_bootstrap(bootstrap, "bootstrap=")
+        )
         self._options = options or ClientOptions()
         self._tables = Tables()
         self._breaker = Breaker()

@@ -31,7 +31,7 @@ def run_up(settings: Settings, choice: str, tell: Callable[[str], None] = print)
     from tidegate.agents.topics import apply_topics
 
     with _broker(settings, choice, tell) as broker:
-        settings = settings.with_bootstrap(broker.bootstrap)
+        settings = settings.with_bootstrap(broker.bootstrap, "--kafka")
         created = [change for change in apply_topics(settings, broker) if change.create]
         if not settings.web_port and _all_free(WEB_PORT, len(ROLES)):
             settings = replace(settings, web_port=WEB_PORT)
