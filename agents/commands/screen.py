@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from tidegate.streams.wording import basis_points, count, percent, signed
+from tidegate.streams.wording import basis_points, count, listing, percent, signed
 
 BAR_CELLS = 20
 _COLOURS = {
@@ -99,8 +99,24 @@ def _guardrail(item: Mapping[str, Any], view: Mapping[str, Any]) -> Text:
 def _objective(objective: Mapping[str, Any] | None, view: Mapping[str, Any]) -> list[Text]:
     if objective is None:
         return []
-    rows = [_effect(objective, item, len(view["variants"]) > 2) for item in objective["effects"]]
-    return rows or [Text(f"{objective['metric']}   no closed request yet")]
+    control, *candidates = view["variants"]
+    several = len(candidates) > 1
+    told = {item["candidate"]: item for item in objective["effects"]}
+    return [
+        _effect(objective, told[item["name"]], several)
+        if item["name"] in told
+        else _no_effect(objective, control, item, several)
+        for item in candidates
+    ]
+
+
+def _no_effect(
+    objective: Mapping[str, Any], control: Mapping[str, Any], item: Mapping[str, Any], several: bool
+) -> Text:
+    name = f"{item['name']}: " if several else ""
+    without = [each["name"] for each in (control, item) if not each["closed"]]
+    missing = f"closed request of {listing(without)}" if without else "common table of both"
+    return Text(f"{name}{objective['metric']}   no {missing} yet")
 
 
 def _effect(objective: Mapping[str, Any], item: Mapping[str, Any], several: bool) -> Text:

@@ -76,6 +76,18 @@ def test_before_anything_came_nothing_is_claimed() -> None:
     assert "waiting" in text or "no data" in text
 
 
+def test_an_objective_without_effect_says_whose_requests_are_missing() -> None:
+    """Control's closed requests alone compare nothing; the candidate's are what is waited for."""
+    world = World()
+    world.apply({"canary": CANARY}, {"bandit": BANDIT}, FULL)
+    world.observe(*GOOD)
+    world.observe(Group("champion", 5_000, converted=500, closed=True))
+    world.tick(2_000)
+    text = shown(world)
+    assert "conversion   no closed request of challenger yet" in text
+    assert "50.0 % of requests closed" in text
+
+
 def test_a_rolled_back_variant_is_marked() -> None:
     """Phase and variant say it."""
     world = running()
