@@ -149,12 +149,22 @@ def _health(view: Mapping[str, Any], now_ms: int) -> Text:
     words.append(odd if uneven else "propensities ok")
     drifted = sorted({f"{item['variant']} {item['metric']}" for item in health["drift"]})
     words.append(f"drift: {', '.join(drifted)}" if drifted else "no drift")
-    words += [f"{name} is degraded" for name in health["degraded"]]
+    words += _unwell(health["unwell"])
     if view["watermark"] >= 0 and view["log_time"] - view["watermark"] > 5_000:
         behind = (view["log_time"] - view["watermark"]) / 1_000
         words.append(f"joiner {behind:.0f} s behind: waiting")
     words.append(f"told {max(0, now_ms - view['log_time']) / 1_000:.1f} s ago")
     return Text(" · ".join(words))
+
+
+def _unwell(clients: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Which processes serve less than they should, by what ails them."""
+    ails: dict[str, list[str]] = {}
+    for client in clients:
+        cut = f"breaker cut {listing(client['breaker'])}" if client["breaker"] else "degraded"
+        ails.setdefault(cut, []).append(client["instance"])
+    for what, instances in sorted(ails.items()):
+        yield f"{what} in {listing(instances)}"
 
 
 def _applied(applied: Mapping[str, Any]) -> Text:
@@ -164,5 +174,5 @@ def _applied(applied: Mapping[str, Any]) -> Text:
     if applied["slowest_ms"] is not None:
         line.append(f" within {applied['slowest_ms'] / 1_000:.2f} s")
     if applied["missing"]:
-        line.append(f"   missing: {', '.join(applied['missing'])}", style="bold red")
+        line.append(f"   missing: {', '.join(applied['missing_instances'])}", style="bold red")
     return line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -133,6 +134,23 @@ class Clients:
             and log_time_ms - client.heard_at_ms < LIVE_MS
             and (client.health not in (None, "OK") or client.breaker)
         )
+
+    def unwell(self, experiment: str, log_time_ms: int) -> list[dict[str, Any]]:
+        """What ails the degraded: process, health, and variants that its breaker has cut."""
+        found = [(name, self._clients[name]) for name in self.degraded(experiment, log_time_ms)]
+        return [
+            {
+                "client": name,
+                "instance": client.instance,
+                "health": client.health,
+                "breaker": sorted(client.breaker),
+            }
+            for name, client in found
+        ]
+
+    def instances(self, names: Sequence[str]) -> list[str]:
+        """What the clients of these ids call themselves."""
+        return [self._clients[name].instance for name in names]
 
     def to_state(self) -> list[list[Any]]:
         """As JSON-able state; a list, because order of last word matters."""

@@ -148,6 +148,10 @@ def test_clients_that_are_not_well_are_named() -> None:
     hear(clients, "elsewhere", 100, health="DEGRADED", experiment="other")
     assert clients.degraded("ranker", 200) == ["cut", "ill"]
     assert clients.degraded("ranker", 100 + LIVE_MS) == []
+    assert clients.unwell("ranker", 200) == [
+        {"client": "cut", "instance": "host", "health": "OK", "breaker": ["bad"]},
+        {"client": "ill", "instance": "host", "health": "DEGRADED", "breaker": []},
+    ]
 
 
 def test_state_goes_through_json() -> None:
