@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,7 +47,8 @@ def run_up(settings: Settings, choice: str, tell: Callable[[str], None] = print)
         tell(f"  export TIDEGATE_BOOTSTRAP={broker.bootstrap}")
         tell("  tidegate apply -f FILE    # such as examples/click-ranker.yaml of the repository")
         tell("Ctrl-C stops everything.")
-        return supervise(settings)
+        # Between sentences for people, roles say only what must be seen.
+        return supervise(settings, logging.WARNING)
 
 
 def _broker(settings: Settings, choice: str, tell: Callable[[str], None]) -> Broker:
