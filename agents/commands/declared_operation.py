@@ -58,7 +58,7 @@ def _worker(
     """Join, decide, tick until told to stop; start more to scale."""
     from tidegate.agents.commands.worker import run_worker
 
-    return run_worker(settings, role)
+    return run_worker(settings, None if role is None else role.value)
 
 
 def _ticker(settings: Settings) -> int:
@@ -131,7 +131,7 @@ def _mark_barrier(
     Run it from the new installation."""
     from tidegate.agents.commands.mark import run_barrier
 
-    return run_barrier(settings, role, engine, output)
+    return run_barrier(settings, role.value, engine, output)
 
 
 def _mark_gap(
