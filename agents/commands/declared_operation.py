@@ -36,7 +36,7 @@ class Role(StrEnum):
 
 
 def _demo(settings: Settings, kafka: KafkaOption = "embedded") -> int:
-    """The whole loop in two minutes: real models on real data; ends by itself."""
+    """The whole loop in one to two minutes: real models on real data; ends by itself."""
     from tidegate.agents.commands.demo import run_demo
 
     return run_demo(settings, kafka)
