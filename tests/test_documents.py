@@ -48,6 +48,25 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_tables_say_everything_once(document: Path) -> None:
+    """No table has two rows about the same thing, of which one would be out of date."""
+    tables = re.findall(r"(?:^\|.*\n)+", document.read_text("utf-8"), flags=re.MULTILINE)
+    for table in tables:
+        subjects = [row.split("|")[1].strip() for row in table.splitlines()[2:]]
+        assert [name for name in subjects if subjects.count(name) > 1] == []
+
+
+def test_commands_of_later_versions_are_told_to_those_who_read() -> None:
+    """What `tidegate` refuses as not in this version stands in the changelog and in the manual."""
+    from tidegate.agents.commands.main import LATER
+
+    limits = (ROOT / "CHANGELOG.md").read_text("utf-8").split("### Known limits")[1]
+    manual = (ROOT / "docs" / "cli.md").read_text("utf-8").split("Not in this version")[1]
+    for text in (limits, manual):
+        assert [name for name in LATER if f"`{name}`" not in text] == []
+
+
 def test_commands_shown_in_the_readme_are_commands() -> None:
     """Every `tidegate ...` of the README is one that `tidegate --help` lists."""
     shown = set(re.findall(r"^(?:\s*)tidegate ([a-z-]+)", README, flags=re.MULTILINE))
