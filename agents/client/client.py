@@ -220,7 +220,10 @@ class Client:
     # -- the end
 
     def close(self, seconds: float = 5.0) -> int:
-        """Says goodbye and sends what is queued; returns how many events were not sent."""
+        """Says goodbye and sends what is queued; returns how many events were not sent.
+
+        Without a broker, what is queued keeps it waiting for all of `seconds`.
+        """
         if self._closed:
             return 0
         self._closed = True
