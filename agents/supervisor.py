@@ -71,11 +71,6 @@ class Supervisor:
         """Ask for the end; `watch` returns when all roles have drained."""
         self._stopped.set()
 
-    def process_id(self, role: str) -> int | None:
-        """The process that runs a role now."""
-        process = self._running.get(role)
-        return process.pid if process is not None else None
-
     def _start(self, role: str) -> None:
         port = self._settings.web_port
         # Each role shows itself: on neighbouring ports when a port is given.
