@@ -22,7 +22,7 @@ help: ## list the commands
 
 setup: .venv/dev ## make .venv with everything that developers need
 
-demo: .venv/worker ## run the whole loop in about two minutes (KAFKA=local for a real Apache Kafka)
+demo: .venv/worker ## run the whole loop in one to two minutes (KAFKA=local for a real Apache Kafka)
 	@$(BIN)/tidegate demo $(if $(KAFKA),--kafka $(KAFKA))
 
 test: .venv/dev ## run the tests (ARGS="tests/streams -q" for some of them)

@@ -14,14 +14,14 @@ from typing import Final
 
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from tidegate.agents.kafka import Record, new_producer, read_topic
+from tidegate.agents.kafka import Record, read_topic
 from tidegate.agents.settings import Settings
+from tidegate.agents.writing import write_acknowledged
 from tidegate.schemas.canonical import canonical_json, sha256_hex
 from tidegate.schemas.catalogue import released
 from tidegate.schemas.errors import DefinitionError, Unreachable
 
 TOPIC: Final = "schemas"
-_DELIVERY_SECONDS: Final = 10.0
 # Says that ids are bound here, before the first is: without a registry they would be refused.
 _DECLARATION: Final = b"registry"
 
@@ -146,18 +146,11 @@ class Recorded:
             self.declared = True
 
     def _write(self, key: bytes, value: bytes) -> None:
-        refusals: list[str] = []
-
-        def delivered(error: object, message: object) -> None:
-            if error is not None:
-                refusals.append(str(error))
-
-        producer = new_producer(self._settings, {"linger.ms": 0})
         topic = self._settings.topic(TOPIC)
-        producer.produce(topic, value, key=key, partition=0, on_delivery=delivered)
-        if producer.flush(_DELIVERY_SECONDS) or refusals:
-            told = refusals[0] if refusals else "no answer"
-            raise Unreachable(f"{topic} at {self._settings.bootstrap} took no binding ({told})")
+        record = {"topic": topic, "value": value, "key": key, "partition": 0}
+        why = write_acknowledged(self._settings, [record])
+        if why:
+            raise Unreachable(f"{topic} at {self._settings.bootstrap} took no binding ({why})")
 
 
 def recorded_bindings(settings: Settings) -> dict[int, bytes] | None:

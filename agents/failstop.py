@@ -14,7 +14,6 @@ EXIT_DONE = 0
 EXIT_NO = 1
 EXIT_WRONG_USE = 2
 EXIT_UNREACHABLE = 3
-EXIT_TIMED_OUT = 4
 # EX_SOFTWARE of sysexits.h: a supervisor may start the process again.
 EXIT_FAIL_STOP = 70
 

@@ -23,12 +23,16 @@ from confluent_kafka.admin import AdminClient
 
 from tidegate.agents.log_rate import RateLimit
 from tidegate.agents.settings import Settings
-from tidegate.schemas.errors import Unreachable
+from tidegate.schemas.errors import LogTrimmed, TidegateError, Unreachable
 from tidegate.schemas.topics import TOPICS
 
 ANSWER_SECONDS_MAX = 5.0
 SILENCE_SECONDS_MAX = 30.0
 _FETCH_RECORDS = 500
+_SILENT = frozenset(
+    (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)
+)
+_DELETED = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 _LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _LEADER_SECONDS = 0.1
 
@@ -107,13 +111,32 @@ def require_broker(settings: Settings, seconds: float = ANSWER_SECONDS_MAX) -> N
 
 
 def unreachable(settings: Settings, error: KafkaException) -> Unreachable:
-    """What to tell a person when no broker answers."""
+    """What to tell a person when no broker answers, or one refuses to."""
     origin = settings.origins.get("kafka", "the defaults")
+    place, said = f"{settings.bootstrap} (from {origin})", error.args[0].str()
+    if error.args[0].code() not in _SILENT:
+        return Unreachable(
+            f"Kafka at {place} does not give what it was asked for: {said}. Look at its topics and"
+            " rights, beginning with `tidegate doctor`."
+        )
     return Unreachable(
-        f"No Kafka broker answers at {settings.bootstrap} (from {origin}): "
-        f"{error.args[0].str()}. Start one, for example with `tidegate up`, "
+        f"No Kafka broker answers at {place}: {said}. Start one, for example with `tidegate up`, "
         "or set kafka: bootstrap.servers in tidegate.yaml or TIDEGATE_BOOTSTRAP."
     )
+
+
+def read_failure(
+    settings: Settings, consumer: Consumer, message: Message, error: KafkaError
+) -> TidegateError:
+    """What to raise for a message that is an error: `LogTrimmed`, or else `Unreachable`."""
+    if error.code() not in _DELETED:
+        return unreachable(settings, KafkaException(error))
+    topic, partition = message.topic() or "", message.partition() or 0
+    try:
+        low, _ = _watermarks(consumer, TopicPartition(topic, partition))
+        return LogTrimmed(topic, partition, low)
+    except KafkaException as failed:
+        return unreachable(settings, failed)
 
 
 def watermarks(
@@ -147,27 +170,6 @@ def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
             time.sleep(_LEADER_SECONDS)
 
 
-def offsets_at(settings: Settings, name: str, timestamp_ms: int) -> dict[int, int]:
-    """Offset of the first record not older than `timestamp_ms`, per partition; the end if none is.
-
-    Raises:
-        Unreachable: the broker does not tell.
-    """
-    consumer = new_consumer(settings)
-    try:
-        ends = watermarks(settings, consumer, name)
-        places = [TopicPartition(settings.topic(name), each, timestamp_ms) for each in ends]
-        found = consumer.offsets_for_times(places, timeout=ANSWER_SECONDS_MAX)
-    except KafkaException as error:
-        raise unreachable(settings, error) from error
-    finally:
-        consumer.close()
-    return {
-        place.partition: place.offset if place.offset >= 0 else ends[place.partition][1]
-        for place in found
-    }
-
-
 def read_topic(
     settings: Settings,
     name: str,
@@ -185,6 +187,7 @@ def read_topic(
 
     Raises:
         Unreachable: the broker was silent for 30 s before the end was reached.
+        LogTrimmed: it deleted records before they were read.
     """
     consumer = new_consumer(settings, {"enable.partition.eof": True})
     try:
@@ -218,7 +221,7 @@ def _read_between(
             partition = message.partition()
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                raise unreachable(settings, KafkaException(error))
+                raise read_failure(settings, consumer, message, error)
             if partition not in ends:
                 continue
             if error is None and message.offset() < ends[partition]:
@@ -230,14 +233,10 @@ def _read_between(
 
 def to_record(message: Message) -> Record:
     """A message without error, as a record."""
+    topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset()
+    timestamp_ms, headers = message.timestamp()[1], tuple(message.headers() or ())
     return Record(
-        message.topic() or "",
-        message.partition() or 0,
-        message.offset() or 0,
-        message.timestamp()[1],
-        message.key(),
-        message.value(),
-        tuple(message.headers() or ()),
+        topic, partition, offset or 0, timestamp_ms, message.key(), message.value(), headers
     )
 
 

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on stderr, repeats held back."""
+"""Structured logs: one JSON object a line on stderr, repeats held back; sentences on a terminal."""
 
 from __future__ import annotations
 
@@ -32,17 +32,36 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        extras = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        line.update(extras)
+        line.update(_extras(record))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
+class PlainFormatter(logging.Formatter):
+    """For people at a terminal: time of day, role, what happened; faults on lines of their own."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a sentence."""
+        extras = ", ".join(f"{name} {value}" for name, value in _extras(record).items())
+        line = f"{self.formatTime(record, '%H:%M:%S')}  {self._role:8} {record.getMessage()}"
+        line += f" ({extras})" if extras else ""
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _extras(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
 def configure_logs(role: str, level: int = logging.INFO) -> None:
-    """Send all logs of this process to stderr as JSON."""
+    """Send all logs of this process to stderr: as JSON, or as sentences when that is a terminal."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter(role))
+    formatter = PlainFormatter if sys.stderr.isatty() else JsonFormatter
+    handler.setFormatter(formatter(role))
     # On the handler, not the loggers: filters of a logger do not see its children's records.
     handler.addFilter(RepeatsHeldBack())
     root = logging.getLogger()

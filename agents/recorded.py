@@ -8,7 +8,12 @@ from typing import Final, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from tidegate.agents.kafka import SILENCE_SECONDS_MAX, new_consumer, unreachable
+from tidegate.agents.kafka import (
+    SILENCE_SECONDS_MAX,
+    new_consumer,
+    read_failure,
+    unreachable,
+)
 from tidegate.agents.settings import Settings
 from tidegate.agents.transport.fetched import from_librdkafka
 from tidegate.schemas.topics import merged_topics
@@ -36,16 +41,12 @@ class RecordedLogs:
             consumer.assign([TopicPartition(settings.topic(topic), partition, low)])
             self._consumers.append(consumer)
 
-    def cut(self) -> list[tuple[str, int]]:
-        """Logs that do not begin at offset 0, and where they do."""
-        lows = zip(self.topics, self._bounds, strict=True)
-        return [(topic, low) for topic, (low, _) in lows if low > 0]
-
     def read(self, rank: int) -> Fetched | None:
         """The next records of a log; None at its bound.
 
         Raises:
             Unreachable: the broker was silent for 30 s.
+            LogTrimmed: it deleted the records before they were read.
         """
         end = self._bounds[rank][1]
         if self._next[rank] >= end:
@@ -55,8 +56,10 @@ class RecordedLogs:
             wanted = min(_FETCH_RECORDS, end - self._next[rank])
             messages = self._consumers[rank].consume(wanted, _POLL_SECONDS)
             for message in messages:
-                if message.error() is not None:
-                    raise unreachable(self._settings, KafkaException(message.error()))
+                error = message.error()
+                if error is not None:
+                    self._next[rank] = end  # a consumer that failed gives nothing any more
+                    raise read_failure(self._settings, self._consumers[rank], message, error)
             messages = [message for message in messages if message.offset() < end]
             if messages:
                 break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,9 +12,9 @@ from tidegate.agents.decider import decider_factory
 from tidegate.agents.engine import fingerprint
 from tidegate.agents.joiner import joiner_factory
 from tidegate.agents.kafka import Record, new_consumer, read_topic, watermarks
-from tidegate.agents.recorded import Bounds, RecordedLogs
+from tidegate.agents.recorded import RecordedLogs
 from tidegate.agents.settings import Settings
-from tidegate.schemas.errors import UnknownSchemaId
+from tidegate.schemas.errors import LogTrimmed, UnknownSchemaId
 from tidegate.schemas.partitioner import partition_of
 from tidegate.streams.folding import PartitionFold
 from tidegate.streams.merge import Fetched
@@ -23,15 +23,17 @@ from tidegate.streams.verification.decisions import Covered, DecisionAudit, firs
 from tidegate.streams.verification.findings import Difference, Tally, total
 from tidegate.streams.verification.observations import ObservationAudit
 
+Place = tuple[str, int]
+"""A log: topic without prefix, partition."""
 Progress = Callable[[int], None]
 """Told how many records were read since it was told last."""
 
-# In this order ends are asked for: what was written comes before what it was written from, so
-# that a running system is never found to have written more than its logs give.
-_ASKED: Final = (
+AUDITED: Final = (
     "decisions", "routing", "commands", "control", "applied", "observations",
     "predictions", "shadow-predictions", "outcomes",
 )  # fmt: skip
+"""Topics of an audit. In this order ends are asked for: what was written comes before what it was
+written from, so that a running system is never found to have written more than its logs give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,11 @@ class Report:
 
     @property
     def equal(self) -> bool:
-        """Whether everything was compared and nothing differs."""
-        unread = any(tally.unreadable for tally in self.tallies.values())
-        return not (self.differences or self.incomparable or unread)
+        """Whether there was something, all of it was compared and nothing differs."""
+        tallies = self.tallies.values()
+        found = any(tally.recorded for tally in tallies)
+        unread = any(tally.unreadable for tally in tallies)
+        return found and not (self.differences or self.incomparable or unread)
 
 
 class Replay:
@@ -84,7 +88,7 @@ class Replay:
         self._experiment = experiment
         self._range_ms = (since_ms, until_ms)
         self._progress = progress
-        self._bounds: Bounds = _all_bounds(settings)
+        self._bounds = _all_bounds(settings)
         # Asked for after the ends: what was written from the logs used no later binding.
         self._bindings = recorded_bindings(settings)
         self.report = Report(fingerprint(settings))
@@ -119,19 +123,31 @@ class Replay:
         self._decisions.append(audit)
         if self._experiment and partition != self._home():
             return
-        for topic in audit.tallies:
-            for record in self._records(topic, partition):
-                audit.recorded(topic, record.value, record.offset)
         handler = decider_factory(self._settings, self.report.engine, self._bindings)(
             partition, lambda output: audit.derived(output.topic, output.value)
         )
         with RecordedLogs(self._settings, "decider", partition, self._bounds) as logs:
-            if self._whole("decisions", logs, partition):
-                self._fold(PartitionFold(partition, len(logs.topics), handler), logs)
-                audit.finish()
-            for fetched in logs.rest("observations"):
-                self._take_observations(fetched)
-                self._read(len(fetched.values))
+            needed = [(topic, partition) for topic in ("decisions", *logs.topics)]
+            fold = PartitionFold(partition, len(logs.topics), handler)
+
+            def derive() -> None:
+                if self._fold(fold, logs):
+                    audit.finish()
+
+            if self._in_time(lambda: self._take_recorded(audit, partition)):
+                self._in_time(derive, needed)
+            self._in_time(lambda: self._take_rest(logs))
+        self._tell_cut("decisions", partition, needed)
+
+    def _take_recorded(self, audit: DecisionAudit, partition: int) -> None:
+        for topic in audit.tallies:
+            for record in self._records(topic, partition):
+                audit.recorded(topic, record.value, record.offset)
+
+    def _take_rest(self, logs: RecordedLogs) -> None:
+        for fetched in logs.rest("observations"):
+            self._take_observations(fetched)
+            self._read(len(fetched.values))
 
     def _take_observations(self, fetched: Fetched) -> None:
         for index, value in enumerate(fetched.values):
@@ -148,22 +164,48 @@ class Replay:
         make = joiner_factory(self._settings, self.report.engine, self._bindings)
         handler = make(partition, compare)
         with RecordedLogs(self._settings, "joiner", partition, self._bounds) as logs:
-            if self._whole("observations", logs, partition):
-                self._fold(PartitionFold(partition, len(logs.topics), handler), logs)
-                self._observations.finish(partition)
+            needed = [(topic, partition) for topic in logs.topics]
+            needed += [("observations", each) for each in self._bounds["observations"]]
+            fold = PartitionFold(partition, len(logs.topics), handler)
+
+            def derive() -> None:
+                if self._fold(fold, logs):
+                    self._observations.finish(partition)
+
+            self._in_time(derive, needed)
+        self._tell_cut("observations", partition, needed)
 
     # -- both
 
-    def _whole(self, concluded: str, logs: RecordedLogs, partition: int) -> bool:
-        """Whether the logs are there from their beginning; if not, say so."""
-        cut = [f"{topic}-{partition} begins at offset {low}" for topic, low in logs.cut()]
+    def _cut(self, places: Sequence[Place]) -> list[str]:
+        """Logs that are not there from their beginning, and where they begin."""
+        lows = [(topic, each, self._bounds[topic][each][0]) for topic, each in places]
+        return [f"{topic}-{each} begins at offset {low}" for topic, each, low in lows if low > 0]
+
+    def _tell_cut(self, concluded: str, partition: int, places: Sequence[Place]) -> None:
+        cut = self._cut(places)
         if cut:
             why = f"earlier records are deleted: {', '.join(cut)}"
             self.report.incomparable.append(Incomparable(concluded, partition, why))
-        return not cut
 
-    def _fold(self, fold: PartitionFold, logs: RecordedLogs) -> None:
-        """Feed what the merge waits for until that log is at its end: nothing more may follow."""
+    def _in_time(self, read: Callable[[], None], needed: Sequence[Place] = ()) -> bool:
+        """Reads, unless needed logs are cut; whether all was read before the broker deleted it."""
+        if self._cut(needed):
+            return False
+        try:
+            read()
+        except LogTrimmed as trimmed:
+            name = next(it for it in AUDITED if self._settings.topic(it) == trimmed.topic)
+            end = self._bounds[name][trimmed.partition][1]
+            self._bounds[name][trimmed.partition] = (trimmed.begins, end)
+            return False
+        return True
+
+    def _fold(self, fold: PartitionFold, logs: RecordedLogs) -> bool:
+        """Feed what the merge waits for until that log is at its end: nothing more may follow.
+
+        Whether it came to that.
+        """
         observations = logs.topics.index("observations") if "observations" in logs.topics else -1
         while (fetched := logs.read(rank := fold.merge.blocked_on())) is not None:
             if rank == observations:
@@ -177,15 +219,29 @@ class Replay:
                 topic = logs.topics[fold.merge.blocked_on()]
                 why = f"{unknown} on the topic `schemas`: nothing behind it was folded"
                 self.report.incomparable.append(Incomparable(topic, fold.partition, why))
-                return
+                return False
+        return True
 
     def _records(self, topic: str, partition: int) -> Iterator[Record]:
-        low, end = self._bounds[topic][partition]
-        for record in read_topic(
-            self._settings, topic, [partition], {partition: low}, {partition: end}
-        ):
-            yield record
-            self._read(1)
+        """What is still there of a topic; all of it, if it holds decisions."""
+        next_offset, end = self._bounds[topic][partition]
+        while next_offset < end:
+            bounds = {partition: next_offset}, {partition: end}
+            try:
+                for record in read_topic(self._settings, topic, [partition], *bounds):
+                    if topic == "decisions" and record.offset > next_offset:
+                        raise LogTrimmed(record.topic, partition, record.offset)
+                    yield record
+                    next_offset = record.offset + 1
+                    self._read(1)
+            except LogTrimmed as trimmed:
+                if topic == "decisions":
+                    raise
+                next_offset = trimmed.begins
+            else:
+                break
+        if topic == "decisions" and next_offset < end:
+            raise LogTrimmed(self._settings.topic(topic), partition, end)
 
     def _read(self, count: int) -> None:
         self.report.records += count
@@ -221,9 +277,9 @@ class Replay:
             report.first_decision = first_covering(observed[0], made)
 
 
-def _all_bounds(settings: Settings) -> Bounds:
+def _all_bounds(settings: Settings) -> dict[str, dict[int, tuple[int, int]]]:
     consumer = new_consumer(settings)
     try:
-        return {topic: watermarks(settings, consumer, topic) for topic in _ASKED}
+        return {topic: watermarks(settings, consumer, topic) for topic in AUDITED}
     finally:
         consumer.close()

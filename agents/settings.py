@@ -72,9 +72,13 @@ class Settings:
         """How many partitions `topic` must have."""
         return partition_count(topic, self.partitions, self.decision_partitions)
 
-    def with_bootstrap(self, bootstrap: str) -> Settings:
-        """The same settings on another broker."""
-        return replace(self, kafka={**self.kafka, "bootstrap.servers": bootstrap})
+    def with_bootstrap(self, bootstrap: str, origin: str = "the caller") -> Settings:
+        """The same settings on another broker; `origin` is who named it."""
+        return replace(
+            self,
+            kafka={**self.kafka, "bootstrap.servers": bootstrap},
+            origins={**self.origins, "kafka": origin},
+        )
 
 
 _TEXT_MAPS = ("kafka", "schema_registry")

@@ -33,8 +33,11 @@ class Supervisor:
     refuse again, so everything ends with its exit code.
     """
 
-    def __init__(self, settings: Settings, roles: Sequence[str] = ROLES) -> None:
+    def __init__(
+        self, settings: Settings, roles: Sequence[str] = ROLES, log_level: int = logging.INFO
+    ) -> None:
         self._settings = settings
+        self._log_level = log_level
         self._roles = tuple(roles)
         self._running: dict[str, SpawnProcess] = {}
         self._stopped = threading.Event()
@@ -68,17 +71,15 @@ class Supervisor:
         """Ask for the end; `watch` returns when all roles have drained."""
         self._stopped.set()
 
-    def process_id(self, role: str) -> int | None:
-        """The process that runs a role now."""
-        process = self._running.get(role)
-        return process.pid if process is not None else None
-
     def _start(self, role: str) -> None:
         port = self._settings.web_port
         # Each role shows itself: on neighbouring ports when a port is given.
         settings = replace(self._settings, web_port=port and port + ROLES.index(role))
         process = _processes.Process(
-            target=_run, args=(settings, role), name=f"tidegate-{role}", daemon=False
+            target=_run,
+            args=(settings, role, self._log_level),
+            name=f"tidegate-{role}",
+            daemon=False,
         )
         process.start()
         self._running[role] = process
@@ -95,11 +96,13 @@ class Supervisor:
                 process.join()
 
 
-def _run(settings: Settings, role: str) -> None:
+def _run(settings: Settings, role: str, log_level: int) -> None:
     """A role in its own process; ends when the supervisor does, however that ended."""
+    # Ctrl-C reaches the supervisor too, which asks for the end in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     from tidegate.agents.worker import run_to_exit
 
-    configure_logs(role)
+    configure_logs(role, log_level)
     parent = multiprocessing.parent_process()
     if parent is not None:
         sentinel = parent.sentinel
@@ -112,9 +115,10 @@ def _run(settings: Settings, role: str) -> None:
     run_to_exit(settings, role)
 
 
-def supervise(settings: Settings) -> int:
+def supervise(settings: Settings, log_level: int = logging.INFO) -> int:
     """All roles until SIGTERM or SIGINT; the exit code."""
-    supervisor = Supervisor(settings)
+    configure_logs("worker", log_level)
+    supervisor = Supervisor(settings, log_level=log_level)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     supervisor.start()

@@ -8,9 +8,9 @@ from dataclasses import replace
 from tidegate.agents.kafka import new_admin, require_broker
 from tidegate.agents.settings import Settings
 from tidegate.infra.brokers import Broker
-from tidegate.infra.cluster import apply_changes, find_topics
+from tidegate.infra.cluster import apply_changes, find_topics, is_embedded
 from tidegate.infra.topics import Change, Fault, WantedTopic, check, plan, wanted_topics
-from tidegate.schemas.errors import Unreachable
+from tidegate.schemas.errors import DefinitionError, Unreachable
 
 _SHOWN_SECONDS_MAX = 30.0
 
@@ -40,10 +40,17 @@ def apply_topics(settings: Settings, broker: Broker | None = None) -> list[Chang
         broker: the one these settings name, if it is ours: an embedded one must be asked itself.
 
     Raises:
-        DefinitionError: the cluster refuses, with its words for each topic.
+        DefinitionError: the cluster refuses, with its words for each topic; or it is an embedded
+            one of somebody else.
         Unreachable: no broker answers, or the changes do not show.
     """
     changes = plan_topics(settings)
+    if changes and broker is None and is_embedded(new_admin(settings).list_topics()):
+        raise DefinitionError(
+            f"The broker at {settings.bootstrap} is an embedded one, which creates topics only for"
+            " the process that started it, so nothing was changed. Start it with `tidegate up"
+            f" --prefix {settings.prefix}`, or a Kafka that can with `tidegate up --kafka local`."
+        )
     create = broker.create_topics if broker is not None and broker.kind == "embedded" else None
     apply_changes(new_admin(settings), changes, create)
     # A broker acknowledges a change before all of them tell of it.

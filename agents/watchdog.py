@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tidegate.agents.failstop import FailStop, fail_stop
@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 HEALTH_SECONDS = 10.0
 EXIT_SECONDS = 30.0
 TICK_AGE_SECONDS = 1.0
+MISPLACED_SECONDS = 60.0
 BUSY_RECORDS = 1_000
 _INTERVAL_SECONDS = 1.0
 
@@ -46,7 +47,8 @@ class Observed:
 
     `loop_at` is when the event loop last showed itself; `tick_age` how far log time is behind
     the clock, None when nothing is owned or the worker still catches up; `waiting` tells of
-    partitions that cannot go on before somebody helps, which a new process would not.
+    partitions that cannot go on before somebody helps, which a new process would not; `misplaced`
+    counts keys by topic that stood where murmur2 would not have put them, since the process began.
     """
 
     at: float
@@ -54,6 +56,7 @@ class Observed:
     progress: Mapping[str, Progress]
     tick_age: float | None = None
     waiting: tuple[str, ...] = ()
+    misplaced: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Judge:
     _stuck: dict[str, tuple[int, float]] = field(default_factory=dict)
     _before: Mapping[str, Progress] = field(default_factory=dict)
     _known_at: float | None = None
+    _misplaced: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def judge(self, seen: Observed) -> Verdict:
         """Health red after 10 s, the end after 30 s; never while idle or held back on purpose.
@@ -103,7 +107,20 @@ class Judge:
             faults.append(
                 f"log time is {seen.tick_age:.1f} s old: no ticker writes, or its clock is behind"
             )
+        faults += self._misplaced_lately(seen)
         return Verdict(tuple(faults), fatal)
+
+    def _misplaced_lately(self, seen: Observed) -> Iterator[str]:
+        """Topics whose producers partition otherwise: what they send is never joined."""
+        for topic, count in sorted(seen.misplaced.items()):
+            before = self._misplaced.get(topic)
+            if before is None or count > before[0]:
+                self._misplaced[topic] = (count, seen.at)
+            if seen.at - self._misplaced[topic][1] < MISPLACED_SECONDS:
+                yield (
+                    f"records of {topic} are not in the partitions of their keys and will not be"
+                    " joined: a producer does not use partitioner=murmur2_random"
+                )
 
     def _works_on_backlog(self, progress: Mapping[str, Progress]) -> bool:
         moved = (

@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 
 from benchmarks.cluster import Cluster, cluster
 from benchmarks.experiments import manifest
-from benchmarks.report import against, exit_by, heading, percentile, percentiles
+from benchmarks.report import exit_by_percentiles, heading, percentiles
 from benchmarks.roles import Observer, Traffic, running
 from benchmarks.workload import VARIANTS, Workload, prediction
 from tidegate.agents.commands.orders import new_order, write_order
@@ -103,10 +103,7 @@ def main() -> None:
     with cluster() as there:
         found = run(there, options.samples, options.rate)
     percentiles("first error produced to decision readable", found, "ms")
-    exit_by([
-        against("p50", percentile(found, 0.5), P50_MS_MUST, "ms", at_least=False),
-        against("p99", percentile(found, 0.99), P99_MS_MUST, "ms", at_least=False),
-    ])  # fmt: skip
+    exit_by_percentiles(found, P50_MS_MUST, P99_MS_MUST)
 
 
 if __name__ == "__main__":

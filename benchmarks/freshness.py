@@ -6,7 +6,7 @@ import argparse
 import time
 
 from benchmarks.cluster import cluster
-from benchmarks.report import against, exit_by, heading, percentile, percentiles
+from benchmarks.report import exit_by_percentiles, heading, percentiles
 from benchmarks.roles import Observer, Traffic, running
 from benchmarks.workload import Workload
 from tidegate.schemas.decoding.hashes import digests
@@ -44,10 +44,7 @@ def main() -> None:
     ]
     percentiles("outcome produced to fact readable", found, "ms")
     assert len(found) == len(sent), f"{len(found)} of {len(sent)} outcomes were told"
-    exit_by([
-        against("p50", percentile(found, 0.5), P50_MS_MUST, "ms", at_least=False),
-        against("p99", percentile(found, 0.99), P99_MS_MUST, "ms", at_least=False),
-    ])  # fmt: skip
+    exit_by_percentiles(found, P50_MS_MUST, P99_MS_MUST)
 
 
 if __name__ == "__main__":

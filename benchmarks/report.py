@@ -71,6 +71,14 @@ def exit_by(reached: Sequence[bool]) -> None:
     sys.exit(0 if all(reached) else 1)
 
 
+def exit_by_percentiles(found: Sequence[float], p50_must: float, p99_must: float) -> None:
+    """Leave with 0 when median and 99th percentile, in ms, are below their bounds, else with 1."""
+    exit_by([
+        against("p50", percentile(found, 0.5), p50_must, "ms", at_least=False),
+        against("p99", percentile(found, 0.99), p99_must, "ms", at_least=False),
+    ])  # fmt: skip
+
+
 def _processor() -> str:
     try:
         for row in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

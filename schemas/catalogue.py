@@ -46,12 +46,6 @@ class Schema:
         """Mark and fingerprint: what a single-object frame begins with."""
         return SINGLE_OBJECT_MARK + self.fingerprint
 
-    @property
-    def field_names(self) -> tuple[str, ...]:
-        """Names of the record's fields, in order."""
-        return tuple(item["name"] for item in json.loads(self.text)["fields"])
-
-
 def load_schema(name: str, version: int, text: str) -> Schema:
     """The schema in the text of an `.avsc` file.
 

@@ -30,8 +30,18 @@ class EventError(TidegateError):
         self.detail = detail
 
 
-class VerificationError(TidegateError):
-    """An audit's finding: the logs do not give what was recorded."""
+class LogTrimmed(TidegateError):
+    """The broker deleted records before they were read; `begins` is the first offset it keeps."""
+
+    def __init__(self, topic: str, partition: int, begins: int) -> None:
+        super().__init__(
+            f"{topic}-{partition} begins at offset {begins} by now: the broker deleted records"
+            " before they were read, so what rests on them cannot be told. Read again, and keep"
+            " the topic longer if this happens often (`tidegate topics check`)."
+        )
+        self.topic = topic
+        self.partition = partition
+        self.begins = begins
 
 
 class Unreachable(TidegateError):

@@ -232,7 +232,7 @@ def _read_tables(found: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
                 raise EventError("length", f"{kind}.{name}: not {count} items of {dtype}")
             table[name] = np.frombuffer(column["data"], dtype=dtype)
         tables[kind] = table
-    return {kind: tables.get(kind, _EMPTY[kind]) for kind in COLUMNS}
+    return {kind: tables.get(kind) or empty_table(kind) for kind in COLUMNS}
 
 
 def _check_head(batch: ObservationBatch) -> None:

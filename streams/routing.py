@@ -6,8 +6,7 @@ keep every bucket, and an arm that grows loses none, so ramps are monotone. Pure
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from tidegate.schemas.errors import DefinitionError
@@ -90,25 +89,6 @@ def faults(routing: Routing) -> tuple[str, ...]:
     if min(routing.epoch, routing.version, routing.generation) < 0:
         found.append("epoch, version or generation is negative")
     return tuple(found)
-
-
-def without_rolled_back(routing: Routing, rolled_back: Collection[str]) -> Routing:
-    """The table with the share of rolled-back variants given to control, and them named.
-
-    Control itself cannot be rolled back: somebody has to answer.
-    """
-    held = (set(routing.rolled_back) | set(rolled_back)) - {routing.control}
-    owners = [
-        routing.control if item.variant in held else item.variant
-        for item in routing.buckets
-        for _ in range(item.end - item.start)
-    ]
-    return replace(
-        routing,
-        buckets=_ranges(owners),
-        rolled_back=tuple(sorted(held)),
-        shadow={name: share for name, share in routing.shadow.items() if name not in held},
-    )
 
 
 def _check_weights(weights: Mapping[str, int]) -> None:

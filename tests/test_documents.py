@@ -36,7 +36,7 @@ def test_the_screen_in_the_readme_is_what_people_will_see() -> None:
 
 def test_places_named_in_the_readme_exist() -> None:
     """Who looks where the table says finds something there."""
-    places = re.findall(r"`((?:schemas|streams|agents|infra|benchmarks)/[\w/.]*)`", README)
+    places = re.findall(r"`((?:schemas|streams|agents|infra|benchmarks|examples)/[\w/.]*)`", README)
     assert len(places) > 20
     assert [place for place in places if not (ROOT / place).exists()] == []
 
@@ -46,6 +46,25 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
     """Relative links point to files that are there."""
     links = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", document.read_text("utf-8"))
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_tables_say_everything_once(document: Path) -> None:
+    """No table has two rows about the same thing, of which one would be out of date."""
+    tables = re.findall(r"(?:^\|.*\n)+", document.read_text("utf-8"), flags=re.MULTILINE)
+    for table in tables:
+        subjects = [row.split("|")[1].strip() for row in table.splitlines()[2:]]
+        assert [name for name in subjects if subjects.count(name) > 1] == []
+
+
+def test_commands_of_later_versions_are_told_to_those_who_read() -> None:
+    """What `tidegate` refuses as not in this version stands in the changelog and in the manual."""
+    from tidegate.agents.commands.main import LATER
+
+    limits = (ROOT / "CHANGELOG.md").read_text("utf-8").split("### Known limits")[1]
+    manual = (ROOT / "docs" / "cli.md").read_text("utf-8").split("Not in this version")[1]
+    for text in (limits, manual):
+        assert [name for name in LATER if f"`{name}`" not in text] == []
 
 
 def test_commands_shown_in_the_readme_are_commands() -> None:
@@ -59,11 +78,19 @@ def test_commands_shown_in_the_readme_are_commands() -> None:
     assert shown <= listed
 
 
-def test_the_manifest_of_the_readme_is_sound(tmp_path: Path) -> None:
-    """The example can be copied and applied as it stands."""
+def test_the_manifest_of_the_readme_is_sound() -> None:
+    """The example can be copied and applied as it stands, and is the file that is shipped."""
     from tidegate.agents.commands.lint import load
 
     [manifest] = re.findall(r"```yaml\n(apiVersion.*?)```", README, flags=re.DOTALL)
-    file = tmp_path / "click-ranker.yaml"
-    file.write_text(manifest, encoding="utf-8")
+    file = ROOT / "examples" / "click-ranker.yaml"
+    assert file.read_text(encoding="utf-8") == manifest
     assert load(file).name == "click-ranker"
+
+
+def test_files_and_settings_the_readme_types_are_there() -> None:
+    """Commands shown can be pasted: manifests exist, and the broker's address is said first."""
+    files = re.findall(r"^tidegate .* -f (\S+)", README, flags=re.MULTILINE)
+    assert files
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    assert README.index("export TIDEGATE_BOOTSTRAP=") < README.index("tidegate apply -f")

@@ -65,7 +65,9 @@ class Client:
         options: ClientOptions | None = None,
     ) -> None:
         shared = load_settings() if settings is None else settings
-        self._settings = shared if bootstrap is None else shared.with_bootstrap(bootstrap)
+        self._settings = (
+            shared if bootstrap is None else shared.with_bootstrap(bootstrap, "bootstrap=")
+        )
         self._options = options or ClientOptions()
         self._tables = Tables()
         self._breaker = Breaker()
@@ -218,7 +220,10 @@ class Client:
     # -- the end
 
     def close(self, seconds: float = 5.0) -> int:
-        """Says goodbye and sends what is queued; returns how many events were not sent."""
+        """Says goodbye and sends what is queued; returns how many events were not sent.
+
+        Without a broker, what is queued keeps it waiting for all of `seconds`.
+        """
         if self._closed:
             return 0
         self._closed = True

@@ -81,12 +81,6 @@ class Emitter:
         """Waits until all is sent; returns how many records are not."""
         return int(self._producer.flush(seconds))
 
-    def renew(self) -> Producer:
-        """After a fork: a producer of this process. Returns the old one, which must stay alive."""
-        old = self._producer
-        self._producer = self._new_producer()
-        return old
-
     def _new_producer(self) -> Producer:
         return new_producer(self._settings, {**self._overrides, "error_cb": self._note})
 

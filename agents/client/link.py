@@ -159,15 +159,26 @@ class Link:
     # -- end, and another beginning
 
     def close(self, seconds: float) -> int:
-        """Says goodbye and sends what is queued; returns how many events were not sent."""
+        """Says goodbye and sends what is queued; returns how many events were not sent.
+
+        All of it together takes no longer than `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+
+        def left() -> float:
+            return max(0.0, deadline - time.monotonic())
+
         self._closing.set()
         self._waking.set()
-        self.subscriber.stop(seconds)
-        self._keeper.join(seconds)
-        self.reporter.goodbye(seconds)
+        # Threads that hang on an absent broker must not use up the time of queued events.
+        self.subscriber.stop(left() / 4)
+        self._keeper.join(left() / 4)
+        self.reporter.goodbye()
         if self._tables.in_force:
             self.save()
-        return self.events.flush(seconds)
+        unsent = self.events.flush(left())
+        self.reporter.emitter.flush(left())
+        return unsent
 
     def restart_after_fork(self, client_id: str) -> None:
         """In the child: new clients of Kafka and new threads, the same tables."""

@@ -65,11 +65,10 @@ class Reporter:
                 self._acknowledged,
             )
 
-    def goodbye(self, seconds: float) -> None:
-        """Says to every partition that nobody need wait for it any more, and sees it sent."""
+    def goodbye(self) -> None:
+        """Says to every partition that nobody need wait for it any more."""
         for partition in range(self.partitions):
             self.emitter.emit("applied", self._client_id, self._bare("GOODBYE", False), partition)
-        self.emitter.flush(seconds)
 
     def repeat(self, in_force: Mapping[str, InForce]) -> None:
         """Says again what did not arrive, or everything after a gap."""

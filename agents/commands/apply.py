@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,11 @@ def run_apply(
         "digest": manifest.spec.digest(), "decision": None,
     }  # fmt: skip
     if dry_run:
-        print_facts(facts, output, _say_changes)
+        nothing = ["Nothing was changed: this was a dry run."] if changes else []
+        print_facts(facts, output, lambda facts: [*_say(facts, manifest.spec), *nothing])
         return 0
     if output is Output.table:
-        for line in _say_changes(facts):
+        for line in _say(facts, manifest.spec):
             print(line)
     order = new_order(
         manifest.name, "APPLY", actor, reason,
@@ -128,10 +130,10 @@ def flattened(value: Any, place: str = "") -> dict[str, Any]:
     return {inner: leaf for key, item in parts for inner, leaf in flattened(item, key).items()}
 
 
-def _say_changes(facts: dict[str, Any]) -> list[str]:
+def _say(facts: dict[str, Any], spec: ExperimentSpec) -> list[str]:
     name = facts["experiment"]
     if facts["new"]:
-        return [f"{name}: new"]
+        return [f"{name}: new", *_summary(spec)]
     if not facts["changes"]:
         return [f"{name}: nothing differs from what runs"]
     lines = [f"{name}: differs from what runs"]
@@ -141,3 +143,17 @@ def _say_changes(facts: dict[str, Any]) -> list[str]:
         if change["after"] is not None:
             lines.append(f"  + {change['place']}: {change['after']}")
     return lines
+
+
+def _summary(spec: ExperimentSpec) -> Iterator[str]:
+    """What begins with a new experiment, one thing a line."""
+    for name in (spec.control, *spec.candidates):
+        variant = spec.variants[name]
+        role = "control" if name == spec.control else "candidate"
+        yield f"  {role:11} {name}: {variant.model} {variant.version}"
+    guards = [f"{item.metric} ({item.on_breach})" for item in spec.guardrails]
+    release = [step.strategy for step in spec.release]
+    yield f"  release     {', '.join(release) or 'a flag, moved by people'}"
+    if spec.objective is not None:
+        yield f"  objective   {spec.objective}"
+    yield f"  guardrails  {', '.join(guards) or 'none'}"

@@ -10,15 +10,15 @@ from tidegate.agents.bindings import recorded_bindings
 from tidegate.agents.commands.logs import newest_first, require_topics
 from tidegate.agents.commands.options import EXIT_DONE, EXIT_NO, Output
 from tidegate.agents.commands.printing import clock, print_facts, table_lines
-from tidegate.agents.kafka import Record, new_producer, read_topic
+from tidegate.agents.kafka import Record, read_topic
 from tidegate.agents.settings import Settings
+from tidegate.agents.writing import write_acknowledged
 from tidegate.schemas.codec import decode, decode_as
 from tidegate.schemas.errors import DefinitionError, EventError, UnknownSchemaId, Unreachable
 from tidegate.schemas.events import DeadLetter
 from tidegate.schemas.topics import TOPICS
 
 _TOPIC = "dead-letters"
-_DELIVERY_SECONDS = 10.0
 _COLUMNS = {
     "offset": "OFFSET", "time": "TIME", "reason": "REASON", "source": "FROM", "detail": "DETAIL"
 }  # fmt: skip
@@ -74,21 +74,16 @@ def _replay(settings: Settings, offset: int, letter: DeadLetter) -> dict[str, An
     except (EventError, UnknownSchemaId) as error:
         said = f"it would be refused again ({error}), so it was not written"
         return {"offset": offset, "replayed": False, "said": said}
-    refusals: list[str] = []
-
-    def delivered(error: object, message: object) -> None:
-        if error is not None:
-            refusals.append(str(error))
-
-    producer = new_producer(settings, {"linger.ms": 0})
-    producer.produce(
-        settings.topic(name), value=record.value, key=record.key, partition=record.partition,
-        timestamp=record.timestamp_ms, headers=list(record.headers), on_delivery=delivered,
-    )  # fmt: skip
-    if producer.flush(_DELIVERY_SECONDS) or refusals:
+    again = {
+        "topic": settings.topic(name), "value": record.value, "key": record.key,
+        "partition": record.partition, "timestamp": record.timestamp_ms,
+        "headers": list(record.headers),
+    }  # fmt: skip
+    why = write_acknowledged(settings, [again])
+    if why:
         raise Unreachable(
             f"Record {letter.offset} of {name} was not taken by {settings.bootstrap}"
-            f" ({refusals[0] if refusals else 'no answer'}), so it still counts as refused. Check"
+            f" ({why}), so it still counts as refused. Check"
             " the broker with `tidegate doctor` and try again."
         )
     return {"offset": offset, "replayed": True, "said": f"written to {name} again"}

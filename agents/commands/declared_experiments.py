@@ -18,6 +18,7 @@ from tidegate.agents.commands.options import (
     guarded,
     seconds_of,
 )
+from tidegate.agents.commands.teaching import add_command
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import DefinitionError
 
@@ -169,7 +170,7 @@ def _declare_order(app: typer.Typer, verb: str, what: str) -> None:
 
 def add_to(app: typer.Typer) -> None:
     """Registers the commands."""
-    app.command("lint")(_lint)
+    add_command(app, "lint", _lint)
     declare(app, "apply")(_apply)
     declare(app, "get")(_get)
     declare(app, "watch")(_watch)

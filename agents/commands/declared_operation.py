@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,12 +11,32 @@ from tidegate.agents.commands.options import Output, OutputOption, declare
 from tidegate.agents.settings import Settings
 
 KafkaOption = Annotated[
-    str, typer.Option("--kafka", help="embedded, local, container or HOST:PORT.")
+    str,
+    typer.Option(
+        "--kafka",
+        metavar="embedded|local|container|HOST:PORT",
+        help="The broker: in this process, Apache Kafka here, the same in a container, or yours.",
+    ),
 ]
 
 
+class FoldingRole(StrEnum):
+    """Roles that checkpoint: `agents.roles.FOLDING_ROLES`, which are heavy to import."""
+
+    joiner = "joiner"
+    decider = "decider"
+
+
+class Role(StrEnum):
+    """What a worker may be: `agents.roles.ROLES`, which are heavy to import."""
+
+    ticker = "ticker"
+    joiner = "joiner"
+    decider = "decider"
+
+
 def _demo(settings: Settings, kafka: KafkaOption = "embedded") -> int:
-    """The whole loop in two minutes: real models on real data; ends by itself."""
+    """The whole loop in one to two minutes: real models on real data; ends by itself."""
     from tidegate.agents.commands.demo import run_demo
 
     return run_demo(settings, kafka)
@@ -31,13 +52,13 @@ def _up(settings: Settings, kafka: KafkaOption = "embedded") -> int:
 def _worker(
     settings: Settings,
     role: Annotated[
-        str, typer.Option("--role", help="joiner, decider or ticker; all three when not given.")
-    ] = "",
+        Role | None, typer.Option("--role", help="Only this one; all three when not given.")
+    ] = None,
 ) -> int:
     """Join, decide, tick until told to stop; start more to scale."""
     from tidegate.agents.commands.worker import run_worker
 
-    return run_worker(settings, role or None)
+    return run_worker(settings, None if role is None else role.value)
 
 
 def _ticker(settings: Settings) -> int:
@@ -48,7 +69,9 @@ def _ticker(settings: Settings) -> int:
 
 
 def _topics_plan(settings: Settings, output: OutputOption = Output.table) -> int:
-    """What `apply` would do."""
+    """Say which topics `topics apply` would create or change.
+
+    Nothing is changed."""
     from tidegate.agents.commands.topics import run_topics
 
     return run_topics(settings, "plan", output)
@@ -89,9 +112,7 @@ def _schemas_refuse(
 ) -> int:
     """Give up an id that no registry knows: its events become dead letters, for good.
 
-    A partition waits for an unknown id, and says so in `/healthz`. Example:
-    `tidegate schemas refuse 4711`
-    """
+    A partition waits for an unknown id, and says so in `/healthz`."""
     from tidegate.agents.commands.schemas import run_refuse
 
     return run_refuse(settings, schema_id, output)
@@ -99,7 +120,7 @@ def _schemas_refuse(
 
 def _mark_barrier(
     settings: Settings,
-    role: Annotated[str, typer.Option("--role", help="joiner or decider.")],
+    role: Annotated[FoldingRole, typer.Option("--role", help="Whose workers.")],
     engine: Annotated[
         str, typer.Option("--engine", help="Who goes on. [default: this installation's engine]")
     ] = "",
@@ -107,11 +128,10 @@ def _mark_barrier(
 ) -> int:
     """Upgrade: old workers checkpoint at the barrier and stop, new ones go on from there.
 
-    Run it from the new installation. Example: `tidegate mark barrier --role joiner`
-    """
+    Run it from the new installation."""
     from tidegate.agents.commands.mark import run_barrier
 
-    return run_barrier(settings, role, engine, output)
+    return run_barrier(settings, role.value, engine, output)
 
 
 def _mark_gap(
@@ -123,10 +143,7 @@ def _mark_gap(
     sequence: Annotated[int, typer.Option("--sequence", help="The batch to go on at.")],
     output: OutputOption = Output.table,
 ) -> int:
-    """Accept that batches of facts are lost; the alert about the gap names the numbers.
-
-    Example: `tidegate mark gap --partition 0 --source-partition 2 --sequence 118`
-    """
+    """Accept that batches of facts are lost; the alert about the gap names the numbers."""
     from tidegate.agents.commands.mark import run_gap
 
     return run_gap(settings, partition, source_partition, sequence, output)
@@ -146,17 +163,17 @@ def add_to(app: typer.Typer) -> None:
     declare(app, "worker")(_worker)
     declare(app, "ticker")(_ticker)
     topics = typer.Typer(help="Topics: plan, apply, check.", no_args_is_help=True)
-    declare(topics, "plan")(_topics_plan)
-    declare(topics, "apply")(_topics_apply)
-    declare(topics, "check")(_topics_check)
+    declare(topics, "plan", "topics")(_topics_plan)
+    declare(topics, "apply", "topics")(_topics_apply)
+    declare(topics, "check", "topics")(_topics_check)
     app.add_typer(topics, name="topics", rich_help_panel=None)
     schemas = typer.Typer(help="Schema Registry: register, check, refuse.", no_args_is_help=True)
-    declare(schemas, "register")(_schemas_register)
-    declare(schemas, "check")(_schemas_check)
-    declare(schemas, "refuse")(_schemas_refuse)
+    declare(schemas, "register", "schemas")(_schemas_register)
+    declare(schemas, "check", "schemas")(_schemas_check)
+    declare(schemas, "refuse", "schemas")(_schemas_refuse)
     app.add_typer(schemas, name="schemas", rich_help_panel=None)
     mark = typer.Typer(help="Recorded breaks: barrier, gap.", no_args_is_help=True)
-    declare(mark, "barrier")(_mark_barrier)
-    declare(mark, "gap")(_mark_gap)
+    declare(mark, "barrier", "mark")(_mark_barrier)
+    declare(mark, "gap", "mark")(_mark_gap)
     app.add_typer(mark, name="mark", rich_help_panel=None)
     declare(app, "doctor")(_doctor)

@@ -9,6 +9,7 @@ import typer
 from tidegate.agents.commands.options import NameArgument, Output, OutputOption, declare
 from tidegate.agents.settings import Settings
 
+_TIME = "2026-11-21T14:30 is local time, +00:00 behind it UTC; or milliseconds."
 OffsetArgument = Annotated[int, typer.Argument(metavar="OFFSET", min=0)]
 
 
@@ -41,8 +42,13 @@ def _why(
 def _verify(
     settings: Settings,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Only this experiment.")] = "",
-    since: Annotated[str, typer.Option("--from", help="Tell differences from this time on.")] = "",
-    until: Annotated[str, typer.Option("--to", help="Tell differences before this time.")] = "",
+    since: Annotated[
+        str,
+        typer.Option("--from", metavar="TIME", help=f"Tell differences from then on. {_TIME}"),
+    ] = "",
+    until: Annotated[
+        str, typer.Option("--to", metavar="TIME", help="Tell differences before then.")
+    ] = "",
     output: OutputOption = Output.table,
 ) -> int:
     """Fold the recorded topics again; compare byte for byte."""
@@ -89,7 +95,7 @@ def add_to(app: typer.Typer) -> None:
     declare(app, "why")(_why)
     declare(app, "verify")(_verify)
     dead = typer.Typer(help="Records that could not be counted.", no_args_is_help=True)
-    declare(dead, "list")(_dead_list)
-    declare(dead, "show")(_dead_show)
-    declare(dead, "replay")(_dead_replay)
+    declare(dead, "list", "dead-letters")(_dead_list)
+    declare(dead, "show", "dead-letters")(_dead_show)
+    declare(dead, "replay", "dead-letters")(_dead_replay)
     app.add_typer(dead, name="dead-letters")

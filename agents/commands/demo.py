@@ -1,4 +1,4 @@
-"""`tidegate demo`: the whole loop in about two minutes."""
+"""`tidegate demo`: the whole loop in one to two minutes."""
 
 from __future__ import annotations
 

@@ -8,13 +8,25 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 
+from tidegate.agents.commands.pulse import heartbeats, last_ticks
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import TidegateError
 
 EXIT_UNREACHABLE = 3
 _SECRET = re.compile(r"password|secret|\.key|token|jaas", re.IGNORECASE)
 _TICK_AGE_MS_MAX = 1_000
-_TICK_RECORDS = 200
+_LOG_TIME_AGE_MS_MAX = 5_000
+_AHEAD_MS_MAX = 60_000
+_NAMED_MAX = 4
+_SET_CLOCKS = "set the clocks of the hosts that tick (chrony, ntpd)"
+_DECIDER_STANDS = (
+    "is a decider running (`tidegate worker --role decider`)? If one is, see its /healthz, and the"
+    " ticks: one more than 10 minutes ahead of log time moves nothing"
+)
+_JOINER_STANDS = (
+    "is a joiner running (`tidegate worker --role joiner`)? If one is, see its /healthz, and the"
+    " ticks in predictions, shadow-predictions and outcomes"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,9 @@ def examine(settings: Settings) -> tuple[list[Finding], bool]:
     findings.append(broker)
     if broker.works:
         findings.append(_guarded("topics", lambda: _topics(settings)))
-        findings.append(_guarded("ticks", lambda: _ticks(settings)))
+        if findings[-1].works:
+            findings.append(_guarded("ticks", lambda: _ticks(settings)))
+            findings.append(_guarded("log time", lambda: _log_time(settings)))
     if settings.schema_registry:
         findings.append(_registry(settings))
     return findings, broker.works
@@ -106,38 +120,63 @@ def _topics(settings: Settings) -> Finding:
 
 
 def _ticks(settings: Settings) -> Finding:
-    age_ms = tick_age_ms(settings, time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    ages_ms = {
+        place: None if told is None else now_ms - told
+        for place, told in last_ticks(settings).items()
+    }
     remedy = "start a ticker: `tidegate worker --role ticker` (part of `tidegate up`)"
-    if age_ms is None:
+    known = [age for age in ages_ms.values() if age is not None]
+    if not known:
         return Finding("ticks", False, "nobody ticks: time stands still for all agents", remedy)
-    detail = f"the last tick on control is {max(0, age_ms) / 1_000:.1f} s old"
-    if age_ms > _TICK_AGE_MS_MAX:
+    without = [place for place, age in ages_ms.items() if age is None]
+    if without:
+        return Finding("ticks", False, f"there is no tick in {_few(without)}", remedy)
+    if min(known) < -_AHEAD_MS_MAX:
+        ahead = [place for place, age in ages_ms.items() if age == min(known)]
+        detail = f"the last tick is {-min(known) / 1_000:.0f} s in the future in {_few(ahead)}"
+        return Finding("ticks", False, detail, _SET_CLOCKS)
+    if max(known) > _TICK_AGE_MS_MAX:
+        old = [place for place, age in ages_ms.items() if (age or 0) > _TICK_AGE_MS_MAX]
+        detail = f"the last tick is up to {max(known) / 1_000:.1f} s old in {_few(old)}"
         return Finding("ticks", False, detail, remedy)
-    return Finding("ticks", True, detail)
+    youngest = f"the last tick of each of {len(known)} logs is at most"
+    return Finding("ticks", True, f"{youngest} {max(0, *known) / 1_000:.1f} s old")
 
 
-def tick_age_ms(settings: Settings, now_ms: int) -> int | None:
-    """Age of the latest tick in the first partition of `control`; None when there is none.
+def _log_time(settings: Settings) -> Finding:
+    """Whether time moves for agents: young ticks alone do not say so."""
+    told = heartbeats(settings)
+    now_ms = time.time_ns() // 1_000_000
+    silent = [f"partition {each}" for each, beat in told.items() if beat is None]
+    if silent:
+        remedy = "start one: `tidegate worker --role decider` (part of `tidegate up`)"
+        return Finding("log time", False, f"no decider was heard in {_few(silent)}", remedy)
+    beats = {each: beat for each, beat in told.items() if beat is not None}
+    worst = max(beats, key=lambda each: abs(now_ms - beats[each].log_time_ms))
+    behind_ms = now_ms - beats[worst].log_time_ms
+    where = f"for the decider of partition {worst}"
+    if behind_ms < -_AHEAD_MS_MAX:
+        detail = f"it is {-behind_ms / 1_000:.0f} s ahead of this clock {where}"
+        remedy = f"{_SET_CLOCKS}; log time stands until the clock has come there"
+        return Finding("log time", False, detail, remedy)
+    if behind_ms > _LOG_TIME_AGE_MS_MAX:
+        detail = f"it is {behind_ms / 1_000:.0f} s behind this clock {where}"
+        return Finding("log time", False, detail, _DECIDER_STANDS)
+    held = max(beats, key=lambda each: beats[each].log_time_ms - beats[each].watermark_ms)
+    if beats[held].watermark_ms < 0:
+        return Finding("log time", False, "no joiner has told its log time", _JOINER_STANDS)
+    lag_ms = beats[held].log_time_ms - beats[held].watermark_ms
+    if lag_ms > _LOG_TIME_AGE_MS_MAX:
+        detail = f"a joiner is {lag_ms / 1_000:.0f} s behind the decider of partition {held}"
+        return Finding("log time", False, detail, _JOINER_STANDS)
+    detail = f"deciders are at most {max(0, behind_ms) / 1_000:.1f} s behind"
+    return Finding("log time", True, f"{detail}, joiners {lag_ms / 1_000:.1f} s behind them")
 
-    Raises:
-        Unreachable: no broker answers.
-    """
-    from tidegate.agents.kafka import new_consumer, read_topic, watermarks
-    from tidegate.schemas.marks import Tick, read_mark
 
-    consumer = new_consumer(settings)
-    try:
-        low, high = watermarks(settings, consumer, "control", [0])[0]
-    finally:
-        consumer.close()
-    start = {0: max(low, high - _TICK_RECORDS)}
-    marks = [
-        read_mark(record.headers)
-        for record in read_topic(settings, "control", [0], start)
-        if record.value is None
-    ]
-    times = [mark.log_time_ms for mark in marks if isinstance(mark, Tick)]
-    return now_ms - max(times) if times else None
+def _few(places: list[str]) -> str:
+    more = f" and {len(places) - _NAMED_MAX} more" if len(places) > _NAMED_MAX else ""
+    return ", ".join(places[:_NAMED_MAX]) + more
 
 
 def _state_folder(settings: Settings) -> Finding:

@@ -125,6 +125,16 @@ def table_of(settings: Settings, experiment: str) -> Routing:
     return found[experiment]
 
 
+def require_experiment(settings: Settings, experiment: str) -> None:
+    """Return when something was decided about an experiment.
+
+    Raises:
+        DefinitionError: nothing was; the message names the experiments there are.
+    """
+    if next(decisions_newest_first(settings, experiment), None) is None:
+        table_of(settings, experiment)
+
+
 def decisions_newest_first(settings: Settings, experiment: str) -> Iterator[Decision]:
     """Decisions of an experiment, each once, the last first."""
     seen: set[str] = set()

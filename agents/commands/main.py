@@ -39,6 +39,7 @@ app = typer.Typer(
     cls=_Group,
     name="tidegate",
     help="Streaming experimentation and progressive delivery for ML models on Kafka.",
+    epilog="`tidegate COMMAND --help` shows an example and what each exit code tells.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -7,13 +7,12 @@ from typing import Any
 from tidegate.agents.commands.logs import require_topics
 from tidegate.agents.commands.options import EXIT_DONE, Output
 from tidegate.agents.commands.printing import print_facts
-from tidegate.agents.kafka import new_producer
 from tidegate.agents.settings import Settings
+from tidegate.agents.writing import write_acknowledged
 from tidegate.schemas.errors import DefinitionError, Unreachable
 from tidegate.schemas.marks import Marker, barrier, gap, marker_headers
 from tidegate.schemas.topics import merged_topics
 
-_DELIVERY_SECONDS = 10.0
 _ROLES = ("joiner", "decider")
 
 Place = tuple[str, int]
@@ -79,20 +78,13 @@ def run_gap(
 
 def _write(settings: Settings, marker: Marker, places: list[Place]) -> None:
     require_topics(settings, *sorted({topic for topic, _ in places}))
-    refusals: list[str] = []
-
-    def delivered(error: object, message: object) -> None:
-        if error is not None:
-            refusals.append(str(error))
-
-    producer = new_producer(settings, {"linger.ms": 0})
-    for topic, partition in places:
-        producer.produce(
-            settings.topic(topic), None, partition=partition, headers=marker_headers(marker),
-            on_delivery=delivered,
-        )  # fmt: skip
-    if producer.flush(_DELIVERY_SECONDS) or refusals:
-        why = refusals[0] if refusals else f"no answer within {_DELIVERY_SECONDS:.0f} s"
+    headers = marker_headers(marker)
+    records = [
+        {"topic": settings.topic(topic), "partition": partition, "headers": headers}
+        for topic, partition in places
+    ]
+    why = write_acknowledged(settings, records)
+    if why:
         raise Unreachable(
             f"The marker was not written everywhere at {settings.bootstrap}: {why}. Write it again:"
             " a second copy does no harm."

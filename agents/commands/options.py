@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tidegate.agents.commands.teaching import add_command
 from tidegate.agents.settings import Settings, load_settings
 from tidegate.schemas.errors import DefinitionError, TidegateError, Unreachable
 
@@ -40,27 +41,37 @@ class Refused(TidegateError):
 
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Settings file. [default: tidegate.yaml]")
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="Settings file. [default: tidegate.yaml]"
+    ),
 ]
 BootstrapOption = Annotated[
-    str | None, typer.Option("--bootstrap", "-b", help="Kafka brokers, HOST:PORT.")
+    str | None,
+    typer.Option("--bootstrap", "-b", metavar="HOST:PORT,...", help="Kafka brokers."),
 ]
-PrefixOption = Annotated[str | None, typer.Option("--prefix", help="Prefix of topic names.")]
+PrefixOption = Annotated[
+    str | None, typer.Option("--prefix", metavar="TEXT", help="Prefix of topic names.")
+]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is logged.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is logged.")]
 ActorOption = Annotated[
-    str, typer.Option("--actor", help="Who; it is logged. [default: the user's name]")
+    str,
+    typer.Option("--actor", metavar="TEXT", help="Who; it is logged. [default: the user's name]"),
 ]
-TimeoutOption = Annotated[str, typer.Option("--timeout", help="How long to wait.")]
+TimeoutOption = Annotated[
+    str,
+    typer.Option("--timeout", metavar="DURATION", help="How long to wait: 500ms, 30s or 2m."),
+]
 
 _SHARED: dict[str, Any] = {
     "config": ConfigOption, "bootstrap": BootstrapOption, "prefix": PrefixOption
 }  # fmt: skip
 
 
-def declare(app: typer.Typer, name: str | None = None) -> Callable[..., Any]:
-    """Registers a function `(settings, …) -> exit code` as a command of `app`.
+def declare(app: typer.Typer, name: str, group: str = "") -> Callable[..., Any]:
+    """Registers a function `(settings, …) -> exit code` as a command of `app`, in a `group` or not.
 
     `settings` is read from file, environment and the shared options; errors raised on purpose
     become a paragraph on stderr and an exit code.
@@ -83,7 +94,7 @@ def declare(app: typer.Typer, name: str | None = None) -> Callable[..., Any]:
         keyword = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in own]
         called.__signature__ = inspect.Signature([*keyword, *shared])  # type: ignore[attr-defined]
         called.__annotations__ = {item.name: item.annotation for item in [*keyword, *shared]}
-        app.command(name)(called)
+        add_command(app, name, called, group)
         return function
 
     return register

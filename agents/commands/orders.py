@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from tidegate.agents.cloudevents import cloudevent_headers
 from tidegate.agents.commands.logs import experiment_partition, require_topics
 from tidegate.agents.commands.options import Refused, TimeRanOut
-from tidegate.agents.kafka import Tail, new_producer
+from tidegate.agents.kafka import Tail
 from tidegate.agents.settings import Settings
+from tidegate.agents.writing import write_acknowledged
 from tidegate.schemas.codec import decode_as, encode
 from tidegate.schemas.errors import DefinitionError, EventError, Unreachable
 from tidegate.schemas.events import Control, Decision
@@ -20,7 +21,6 @@ from tidegate.schemas.events import Control, Decision
 OPERATOR_ROLE = "operator"
 SOURCE = "/tidegate/commands"
 ANSWER_SECONDS = 30.0
-_DELIVERY_SECONDS = 10.0
 
 
 def new_order(
@@ -55,21 +55,13 @@ def write_order(settings: Settings, order: Control) -> None:
     except EventError as error:
         raise DefinitionError(f"The order cannot be sent: {error.detail}.") from error
     key = order.experiment.encode()
-    refusals: list[str] = []
-
-    def delivered(error: object, message: object) -> None:
-        if error is not None:
-            refusals.append(str(error))
-
-    producer = new_producer(settings, {"linger.ms": 0})
-    producer.produce(
-        settings.topic("control"), value=value, key=key,
-        partition=experiment_partition(settings, order.experiment),
-        headers=cloudevent_headers("control", key, value, SOURCE), on_delivery=delivered,
-    )  # fmt: skip
-    left = producer.flush(_DELIVERY_SECONDS)
-    if left or refusals:
-        why = refusals[0] if refusals else f"no answer within {_DELIVERY_SECONDS:.0f} s"
+    record = {
+        "topic": settings.topic("control"), "value": value, "key": key,
+        "partition": experiment_partition(settings, order.experiment),
+        "headers": cloudevent_headers("control", key, value, SOURCE),
+    }  # fmt: skip
+    why = write_acknowledged(settings, [record])
+    if why:
         raise Unreachable(
             f"The order could not be written to {settings.topic('control')}: {why}. Nothing was"
             f" changed. Check the broker at {settings.bootstrap} with `tidegate doctor`."

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from tidegate.streams.wording import basis_points, count, percent, signed
+from tidegate.streams.wording import basis_points, count, listing, percent, signed
 
 BAR_CELLS = 20
 _COLOURS = {
@@ -100,8 +100,24 @@ def _guardrail(item: Mapping[str, Any], view: Mapping[str, Any]) -> Text:
 def _objective(objective: Mapping[str, Any] | None, view: Mapping[str, Any]) -> list[Text]:
     if objective is None:
         return []
-    rows = [_effect(objective, item, len(view["variants"]) > 2) for item in objective["effects"]]
-    return rows or [Text(f"{objective['metric']}   no closed request yet")]
+    control, *candidates = view["variants"]
+    several = len(candidates) > 1
+    told = {item["candidate"]: item for item in objective["effects"]}
+    return [
+        _effect(objective, told[item["name"]], several)
+        if item["name"] in told
+        else _no_effect(objective, control, item, several)
+        for item in candidates
+    ]
+
+
+def _no_effect(
+    objective: Mapping[str, Any], control: Mapping[str, Any], item: Mapping[str, Any], several: bool
+) -> Text:
+    name = f"{item['name']}: " if several else ""
+    without = [each["name"] for each in (control, item) if not each["closed"]]
+    missing = f"closed request of {listing(without)}" if without else "common table of both"
+    return Text(f"{name}{objective['metric']}   no {missing} yet")
 
 
 def _effect(objective: Mapping[str, Any], item: Mapping[str, Any], several: bool) -> Text:
@@ -151,7 +167,7 @@ def _health(view: Mapping[str, Any], now_ms: int) -> Text:
     words.append(odd if uneven else "propensities ok")
     drifted = sorted({f"{item['variant']} {item['metric']}" for item in health["drift"]})
     words.append(f"drift: {', '.join(drifted)}" if drifted else "no drift")
-    words += [f"{name} is degraded" for name in health["degraded"]]
+    words += _unwell(health["unwell"])
     if view["watermark"] >= 0 and view["log_time"] - view["watermark"] > 5_000:
         behind = (view["log_time"] - view["watermark"]) / 1_000
         words.append(f"joiner {behind:.0f} s behind: waiting")
@@ -159,12 +175,22 @@ def _health(view: Mapping[str, Any], now_ms: int) -> Text:
     return Text(" · ".join(words))
 
 
+def _unwell(clients: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Which processes serve less than they should, by what ails them."""
+    ails: dict[str, list[str]] = {}
+    for client in clients:
+        cut = f"breaker cut {listing(client['breaker'])}" if client["breaker"] else "degraded"
+        ails.setdefault(cut, []).append(client["instance"])
+    for what, instances in sorted(ails.items()):
+        yield f"{what} in {listing(instances)}"
+
+
 def _applied(applied: Mapping[str, Any]) -> Text:
     if not applied["live"]:
         return Text("no client is live", style="yellow")
     line = Text(f"v{applied['version']} by {applied['confirmed']} of {applied['live']} clients")
-    if applied["confirmed"]:
+    if applied["slowest_ms"] is not None:
         line.append(f" within {applied['slowest_ms'] / 1_000:.2f} s")
     if applied["missing"]:
-        line.append(f"   missing: {', '.join(applied['missing'])}", style="bold red")
+        line.append(f"   missing: {', '.join(applied['missing_instances'])}", style="bold red")
     return line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +32,7 @@ def run_up(settings: Settings, choice: str, tell: Callable[[str], None] = print)
     from tidegate.agents.topics import apply_topics
 
     with _broker(settings, choice, tell) as broker:
-        settings = settings.with_bootstrap(broker.bootstrap)
+        settings = settings.with_bootstrap(broker.bootstrap, "--kafka")
         created = [change for change in apply_topics(settings, broker) if change.create]
         if not settings.web_port and _all_free(WEB_PORT, len(ROLES)):
             settings = replace(settings, web_port=WEB_PORT)
@@ -44,9 +45,10 @@ def run_up(settings: Settings, choice: str, tell: Callable[[str], None] = print)
         tell("")
         tell("In another terminal:")
         tell(f"  export TIDEGATE_BOOTSTRAP={broker.bootstrap}")
-        tell("  tidegate apply -f experiment.yaml")
+        tell("  tidegate apply -f FILE    # such as examples/click-ranker.yaml of the repository")
         tell("Ctrl-C stops everything.")
-        return supervise(settings)
+        # Between sentences for people, roles say only what must be seen.
+        return supervise(settings, logging.WARNING)
 
 
 def _broker(settings: Settings, choice: str, tell: Callable[[str], None]) -> Broker:

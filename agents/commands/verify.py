@@ -6,7 +6,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from tidegate.agents.commands.logs import require_topics
+from tidegate.agents.commands.logs import require_experiment, require_topics
 from tidegate.agents.commands.options import EXIT_DONE, EXIT_NO, Output
 from tidegate.agents.commands.printing import clock, print_facts
 from tidegate.agents.settings import Settings
@@ -18,20 +18,22 @@ _TOLD_MAX = 20
 
 
 def run_verify(settings: Settings, name: str, since: str, until: str, output: Output) -> int:
-    """Replay the topics and compare; 1 when something differs or cannot be compared.
+    """Replay the topics and compare; 1 when something differs or nothing can be compared.
 
     Raises:
-        DefinitionError: topics are missing, or a time cannot be read.
+        DefinitionError: topics are missing, there is no such experiment, or a time cannot be read.
         Unreachable: no broker answers.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from tidegate.agents.replay import Replay
+    from tidegate.agents.replay import AUDITED, Replay
 
     since_ms = time_ms_of(since) if since else 0
     until_ms = time_ms_of(until) if until else None
-    require_topics(settings, "predictions", "outcomes", "control", "observations", "decisions")
+    require_topics(settings, *AUDITED)
+    if name:
+        require_experiment(settings, name)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task("folding again", total=None)
@@ -109,6 +111,12 @@ def lines_of(facts: dict[str, Any]) -> list[str]:
             if decision
             else "No recorded decision rests on it."
         )
+    if not any(tally["recorded"] for tally in facts["compared"].values()):
+        lines.append(
+            "There is nothing to verify: no agent's record is in these topics. Check --bootstrap"
+            " and --prefix, or run `tidegate worker` first."
+        )
+        return lines
     rate = facts["records"] / max(facts["seconds"], 0.001)
     verdict = (
         "Every record follows from the logs, byte for byte"

@@ -140,7 +140,9 @@ def _lines(
         lines = [
             f"No prediction with the id {facts['request_id']} is in"
             f" {settings.topic('predictions')}: it was never sent, was older than the topic keeps,"
-            " or could not be read (see `tidegate dead-letters list`)."
+            " could not be read (see `tidegate dead-letters list`), or stands in another partition"
+            " because its producer does not use partitioner=murmur2_random (a worker's /healthz"
+            " says so)."
         ]
     else:
         lines = [*_served(prediction), *_routed(prediction, decision), *_shadows(facts)]
@@ -154,7 +156,10 @@ def _lines(
             f"  {outcome['class']}  (id {outcome['outcome_id']})"
         )
     if not facts["outcomes"]:
-        lines.append("outcome     none has come")
+        lines.append(
+            "outcome     none has come to its partition; what a producer without"
+            " partitioner=murmur2_random sends is elsewhere and never joined"
+        )
     return lines
 
 

@@ -8,20 +8,13 @@ from tidegate.agents.settings import Settings
 def run_worker(settings: Settings, role: str | None) -> int:
     """Run one role in this process, or all of them in processes of their own; the exit code.
 
-    Raises:
-        DefinitionError: there is no such role.
+    `role` is one of `agents.roles.ROLES`; None for all.
     """
-    from tidegate.agents.log import configure_logs
-    from tidegate.agents.roles import ROLES
-    from tidegate.schemas.errors import DefinitionError
-
     if role is None:
         from tidegate.agents.supervisor import supervise
 
-        configure_logs("worker")
         return supervise(settings)
-    if role not in ROLES:
-        raise DefinitionError(f"there is no role {role!r}; roles are {', '.join(ROLES)}")
+    from tidegate.agents.log import configure_logs
     from tidegate.agents.worker import run_to_exit
 
     configure_logs(role)

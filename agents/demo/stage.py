@@ -61,7 +61,7 @@ class Stage:
             Unreachable: it does not answer.
         """
         self._broker = open_broker(self._choice)
-        self.settings = self.settings.with_bootstrap(self._broker.bootstrap)
+        self.settings = self.settings.with_bootstrap(self._broker.bootstrap, "--kafka")
         apply_topics(self.settings, self._broker)
         self.settings_file.write_text(json.dumps(_document(self.settings)), encoding="utf-8")
         return self._broker

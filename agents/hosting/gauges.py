@@ -54,7 +54,10 @@ class Gauges:
                     wanted=self._host.want(topic, partition, 0),
                 )
         waiting = self._host.unread.alarms(self._host.partitions)
-        return Observed(time.monotonic(), self.loop_at, progress, self.tick_age(), waiting)
+        return Observed(
+            time.monotonic(), self.loop_at, progress, self.tick_age(), waiting,
+            dict(self._host.statistics.misplaced),
+        )  # fmt: skip
 
     def tick_age(self) -> float | None:
         """Seconds from log time to the clock, the worst of the live partitions; None without.

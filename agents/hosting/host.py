@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 from tidegate.agents.failstop import FailStop, fail_stop
@@ -22,6 +21,7 @@ from tidegate.agents.hosting.partitions import (
 )
 from tidegate.agents.hosting.publisher import Publisher
 from tidegate.agents.hosting.restore import restore
+from tidegate.agents.hosting.statistics import HostStatistics
 from tidegate.agents.hosting.unread import Unread
 from tidegate.agents.registry import Registry
 from tidegate.agents.settings import Settings
@@ -39,16 +39,6 @@ HandlerFactory = Callable[[int, Emit], Handler]
 """(partition, where to emit) -> the pure part of an agent."""
 
 _RESTORE_THREADS = 2
-
-
-@dataclass(slots=True)
-class HostStatistics:
-    """For metrics: totals since the process began."""
-
-    checkpoint_pause_seconds: float = 0.0
-    misplaced_keys: int = 0
-    sampled_keys: int = 0
-    restored: int = 0
 
 
 class Host:
@@ -137,8 +127,9 @@ class Host:
         wanted = partition_of(key, self._count)
         if wanted == partition:
             return
-        self.statistics.misplaced_keys += 1
-        if self.statistics.misplaced_keys == 1:
+        misplaced = self.statistics.misplaced
+        misplaced[topic] = misplaced.get(topic, 0) + 1
+        if misplaced[topic] == 1:
             _log.error(
                 "a record of %s-%d belongs to partition %d: its producer does not use "
                 "partitioner=murmur2_random, and what it sends will not be joined",

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 Path = tuple[str | int, ...]
+Unreadable = frozenset[Path]
+"""Paths, below `spec`, of what was given or needed and could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,18 @@ class Fault:
         'spec.release[1]: it has two keys; write one step per item'
         """
         return f"{place(self.path)}: {self.problem}; {self.remedy}"
+
+
+def unread_fields(unreadable: Unreadable, *entry: str | int) -> frozenset[str]:
+    """The fields of an entry that could not be read; rules see None in their place.
+
+    >>> unread_fields(frozenset({("guardrails", 0, "max")}), "guardrails", 0)
+    frozenset({'max'})
+    """
+    depth = len(entry)
+    return frozenset(
+        str(path[depth]) for path in unreadable if len(path) > depth and path[:depth] == entry
+    )
 
 
 def place(path: Path) -> str:

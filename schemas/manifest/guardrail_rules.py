@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tidegate.schemas.manifest.faults import Fault, Path, meant
+from tidegate.schemas.manifest.faults import Fault, Path, Unreadable, meant, unread_fields
 from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail, Metric
 from tidegate.schemas.manifest.types import Quantity
 
+_JUDGED_BY = {"type", "goal", "field"}
 
-def guardrail_rules(spec: ExperimentSpec, unreadable: frozenset[Path]) -> Iterator[Fault]:
+
+def guardrail_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
     """Every guardrail can be judged."""
     for index, guardrail in enumerate(spec.guardrails):
         path: Path = ("spec", "guardrails", index)
-        yield from _condition(path, guardrail)
-        if ("metrics",) in unreadable or ("metrics", guardrail.metric) in unreadable:
+        unread = unread_fields(unreadable, "guardrails", index)
+        yield from _condition(path, guardrail, unread)
+        if "metric" in unread or {("metrics",), ("metrics", guardrail.metric)} & unreadable:
             continue
         metric = spec.metrics.get(guardrail.metric)
         if metric is None:
@@ -23,17 +26,22 @@ def guardrail_rules(spec: ExperimentSpec, unreadable: frozenset[Path]) -> Iterat
                 f"{guardrail.metric} is not a metric",
                 meant(guardrail.metric, spec.metrics),
             )
-        else:
+        elif not unread_fields(unreadable, "metrics", guardrail.metric) & _JUDGED_BY:
             yield from _fits(path, guardrail, metric)
 
 
-def _condition(path: Path, guardrail: Guardrail) -> Iterator[Fault]:
-    bounded = guardrail.max is not None or guardrail.min is not None
-    compared = guardrail.compare is not None or guardrail.worse_by is not None
-    if not bounded and not compared:
+def _condition(path: Path, guardrail: Guardrail, unread: frozenset[str]) -> Iterator[Fault]:
+    given = {
+        word
+        for word in ("max", "min", "compare", "worse_by")
+        if word in unread or getattr(guardrail, word) is not None
+    }
+    bounded, compared = given & {"max", "min"}, given & {"compare", "worse_by"}
+    if not given:
+        name = "it" if "metric" in unread else guardrail.metric
         yield Fault(
             path,
-            f"{guardrail.metric} has no condition, so it could never fail",
+            f"{name} has no condition, so it could never fail",
             "add compare: control with worse_by, or max, or min",
         )
     if bounded and compared:
@@ -42,9 +50,9 @@ def _condition(path: Path, guardrail: Guardrail) -> Iterator[Fault]:
             "a guardrail has one condition, and this has a comparison and a bound",
             "write two guardrails",
         )
-    if guardrail.compare is not None and guardrail.worse_by is None:
+    if compared == {"compare"}:
         yield Fault(path, "how much worse is too much is not said", "add worse_by: 1pp or 10%")
-    if guardrail.worse_by is not None and guardrail.compare is None:
+    if compared == {"worse_by"}:
         yield Fault(path, "worse than what is not said", "add compare: control")
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tidegate.schemas.manifest.faults import Fault, Path
+from tidegate.schemas.manifest.faults import Fault, Path, Unreadable, unread_fields
 from tidegate.schemas.manifest.spec import ExperimentSpec, Metric
 from tidegate.schemas.topics import DAY_MS, TOPICS
 
 _OUTCOME_WORDS = ("window", "aggregate", "default", "range")
 
 
-def metric_rules(spec: ExperimentSpec, unreadable: frozenset[Path]) -> Iterator[Fault]:
+def metric_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
     """Every metric says what it measures, and outcome metrics share one window."""
     first: tuple[str, int] | None = None
     for name, metric in spec.metrics.items():
         path: Path = ("spec", "metrics", name)
+        unread = unread_fields(unreadable, "metrics", name)
+        if "field" in unread:
+            continue
         if metric.field is None:
-            yield from _outcome_metric(path, metric)
+            yield from _outcome_metric(path, metric, unread)
         else:
-            yield from _field_metric(path, metric, metric.field)
+            yield from _field_metric(path, metric, metric.field, unread)
         if metric.window_ms is None or metric.field is not None:
             continue
         if first is None:
@@ -32,8 +35,8 @@ def metric_rules(spec: ExperimentSpec, unreadable: frozenset[Path]) -> Iterator[
             )
 
 
-def _outcome_metric(path: Path, metric: Metric) -> Iterator[Fault]:
-    if metric.type not in ("binary", "value"):
+def _outcome_metric(path: Path, metric: Metric, unread: frozenset[str]) -> Iterator[Fault]:
+    if "type" not in unread and metric.type not in ("binary", "value"):
         yield Fault(
             (*path, "type"),
             f"{metric.type} describes a field of predictions, and no field is named",
@@ -41,7 +44,9 @@ def _outcome_metric(path: Path, metric: Metric) -> Iterator[Fault]:
         )
         return
     if metric.window_ms is None:
-        yield Fault(path, "outcomes need a window", "add window: 30m, how long they are waited for")
+        if "window" not in unread:
+            remedy = "add window: 30m, how long they are waited for"
+            yield Fault(path, "outcomes need a window", remedy)
     elif metric.window_ms == 0:
         yield Fault((*path, "window"), "nothing could arrive in no time", "write 1s or more")
     elif metric.window_ms > TOPICS["outcomes"].retention_ms:
@@ -51,7 +56,7 @@ def _outcome_metric(path: Path, metric: Metric) -> Iterator[Fault]:
             f"it is longer than outcomes are kept ({days} days)",
             f"write {days}d or less",
         )
-    if metric.aggregate is None:
+    if metric.aggregate is None and "aggregate" not in unread:
         yield Fault(
             path,
             "several outcomes of one request need an aggregate",
@@ -91,7 +96,9 @@ def _bounded(path: Path, metric: Metric) -> Iterator[Fault]:
         )
 
 
-def _field_metric(path: Path, metric: Metric, field: str) -> Iterator[Fault]:
+def _field_metric(
+    path: Path, metric: Metric, field: str, unread: frozenset[str]
+) -> Iterator[Fault]:
     given = (metric.window_ms, metric.aggregate, metric.default, metric.range)
     for word, value in zip(_OUTCOME_WORDS, given, strict=True):
         if value is not None:
@@ -100,6 +107,8 @@ def _field_metric(path: Path, metric: Metric, field: str) -> Iterator[Fault]:
                 f"{word} belongs to outcomes, and {field} is known with the prediction",
                 f"remove {word}",
             )
+    if "type" in unread:
+        return
     if field == "status" and metric.type != "rate":
         yield Fault((*path, "type"), "status is counted as a rate of failures", "write type: rate")
     if field != "status" and metric.type not in ("quantile", "mean"):
@@ -108,7 +117,7 @@ def _field_metric(path: Path, metric: Metric, field: str) -> Iterator[Fault]:
             f"{metric.type} does not fit {field}",
             "write type: quantile or type: mean",
         )
-    if (metric.type == "quantile") != (metric.quantile is not None):
+    if "quantile" not in unread and (metric.type == "quantile") != (metric.quantile is not None):
         problem, remedy = (
             ("which quantile is unknown", "add quantile: 0.99")
             if metric.quantile is None

@@ -1,7 +1,7 @@
 """Manifest text to `Manifest`: every fault at once, each with its line and what to write instead.
 
-Each part (a variant, a metric, a guardrail, a step) is validated by itself, so that a fault in
-one hides neither faults in others nor the rules between those that are sound.
+Each part (a variant, a metric, a guardrail, a step) is validated by itself, and of one with faults
+each field, so that a fault hides neither others nor the rules between what is sound.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.manifest.document import Document, read_document, shown
@@ -23,8 +24,8 @@ from tidegate.schemas.manifest.spec import (
     Step,
     VariantSpec,
 )
-from tidegate.schemas.manifest.types import Model, Name, Text
-from tidegate.schemas.manifest.words import explain
+from tidegate.schemas.manifest.types import Condition, Margin, Model, Name, Quantity, Text
+from tidegate.schemas.manifest.words import explain, plain_type
 
 LATER_STEPS = (
     "ab", "approve", "blue_green", "contextual", "interleave", "pause", "recreate", "rings",
@@ -33,7 +34,20 @@ LATER_STEPS = (
 """Steps that the format knows and this version does not run."""
 
 _MAPS: Mapping[str, type[BaseModel]] = {"variants": VariantSpec, "metrics": Metric}
+_NOTATIONS = (Quantity, Margin, Condition)
 _LISTS: Mapping[str, type[BaseModel]] = {"guardrails": Guardrail, "release": Step}
+
+
+def _declared(field: FieldInfo) -> Any:
+    """The type of a field with its bounds."""
+    if not field.metadata:
+        return field.annotation
+    return Annotated[field.annotation, *field.metadata]
+
+
+def _is_entry(kind: Any) -> bool:
+    """Whether values are written as maps of fields."""
+    return isinstance(kind, type) and issubclass(kind, Model) and kind not in _NOTATIONS
 
 
 class Metadata(Model):
@@ -133,14 +147,8 @@ class _Draft:
                 self._parts(word, _MAPS[word], spec[word].items(), path)
             elif word in _LISTS and isinstance(spec[word], list):
                 self._parts(word, _LISTS[word], enumerate(spec[word]), path)
-            else:
-                kind = (
-                    Annotated[field.annotation, *field.metadata]
-                    if field.metadata
-                    else (field.annotation)
-                )
-                if not self._part(self._spec, name, kind, spec[word], path):
-                    self._leave_out(name, word)
+            elif not self._part(self._spec, name, _declared(field), spec[word], path):
+                self._leave_out(name, word)
         draft = ExperimentSpec.model_construct(**self._spec)
         for fault in broken_rules(draft, frozenset(self._unreadable)):
             self._document.refuse(self._as_written(fault.path), fault.problem, fault.remedy)
@@ -166,20 +174,47 @@ class _Draft:
             self._spec[name] = empty[name]
 
     def _parts(self, word: str, kind: Any, items: Any, path: Path) -> None:
-        """Entries of a map or list; those that cannot be read keep their place for the rules."""
+        """Entries of a map or list; what cannot be read keeps its place for the rules."""
         found: dict[Any, Any] = {}
         for key, value in items:
             inner = (*path, key)
             sound = self._name(key, inner) if word in _MAPS else True
             if word == "release":
                 sound = self._known_step(value, inner)
-            if not (sound and self._part(found, key, kind, value, inner)):
+            if not sound or not isinstance(value, Mapping):
                 self._unreadable.add((word, key))
+                if sound or word in _MAPS:
+                    self._part({}, key, kind, value, inner)
+            elif not self._part(found, key, kind, value, inner):
+                # Rules number the entries they see.
+                below = (word, key if word in _MAPS else len(found))
+                found[key] = self._fields(kind, value, inner, below)
         if word in _MAPS:
             self._spec[word] = found
         else:
             self._spec[word] = tuple(found.values())
             self._written[word] = tuple(found)
+
+    def _fields(self, kind: Any, value: Mapping[str, Any], path: Path, below: Path) -> Any:
+        """An entry of which some fields were refused: the others, and None for these."""
+        found: dict[str, Any] = {}
+        known = {field.alias or name: (name, field) for name, field in kind.model_fields.items()}
+        # A misspelt field is not blamed again for being absent.
+        misspelt = {nearest(word, known) for word in value if word not in known}
+        for word, (name, field) in known.items():
+            inner = (*path, word)
+            part = plain_type(field.annotation)
+            if word not in value and not field.is_required() and word not in misspelt:
+                continue
+            if word in value and not self._refused(inner):
+                reader = TypeAdapter(_declared(field))
+                found[name] = reader.validate_python(value[word], by_alias=True, by_name=False)
+            elif isinstance(value.get(word), Mapping) and _is_entry(part):
+                found[name] = self._fields(part, value[word], inner, (*below, word))
+            else:
+                found[name] = None
+                self._unreadable.add((*below, word))
+        return kind.model_construct(**found)
 
     def _name(self, key: str, path: Path) -> bool:
         return self._part({}, key, Name, key, path)

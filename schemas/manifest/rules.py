@@ -1,7 +1,8 @@
 """What must hold between the parts of a spec. Each rule yields its faults; all rules always run.
 
-`unreadable` names the paths (below `spec`) of parts that were given but not understood: a rule
-does not blame what refers to them.
+`unreadable` names the paths (below `spec`) of what was given, or needed, and not understood: a rule
+does not blame what refers to it. An entry of which some fields were understood is there, with None
+in the place of the others.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from tidegate.schemas.manifest.faults import Fault, Path, meant
+from tidegate.schemas.manifest.faults import Fault, Path, Unreadable, meant, unread_fields
 from tidegate.schemas.manifest.guardrail_rules import guardrail_rules
 from tidegate.schemas.manifest.metric_rules import metric_rules
 from tidegate.schemas.manifest.spec import Bandit, Canary, ExperimentSpec, Full, Shadow
 
-Unreadable = frozenset[Path]
 Rule = Callable[[ExperimentSpec, Unreadable], Iterator[Fault]]
 Chosen = TypeVar("Chosen", Shadow, Canary, Bandit, Full)
 
@@ -28,7 +28,7 @@ def broken_rules(spec: ExperimentSpec, unreadable: Unreadable = frozenset()) -> 
 
 def variant_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
     """Control is a variant, and there is something to compare it with."""
-    if any(path[0] == "variants" for path in unreadable):
+    if _touches(unreadable, "variants"):
         return
     if ("control",) not in unreadable and spec.control not in spec.variants:
         yield Fault(
@@ -57,7 +57,8 @@ def objective_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fa
                 "name one of the metrics of outcomes as spec.objective",
             )
         return
-    if ("metrics", spec.objective) in unreadable:
+    hidden = "field" in unread_fields(unreadable, "metrics", spec.objective)
+    if hidden or ("metrics", spec.objective) in unreadable:
         return
     metric = spec.metrics.get(spec.objective)
     if metric is None:
@@ -119,7 +120,8 @@ def canary_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault
     reached = 0
     for index, canary in steps(spec, Canary):
         path: Path = ("spec", "release", index, "canary")
-        if (canary.weight_bp is None) == (canary.weights_bp is None):
+        unread = unread_fields(unreadable, "release", index, "canary") & {"weight", "weights"}
+        if not unread and (canary.weight_bp is None) == (canary.weights_bp is None):
             yield Fault(
                 path,
                 "a canary has either weight or weights",
@@ -143,13 +145,14 @@ def bandit_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault
     for index, bandit in steps(spec, Bandit):
         path: Path = ("spec", "release", index, "bandit")
         count = len(spec.variants)
-        if count and bandit.floor_bp * count >= 10_000:
+        unread = unread_fields(unreadable, "release", index, "bandit")
+        if "floor" not in unread and count and bandit.floor_bp * count >= 10_000:
             yield Fault(
                 (*path, "floor"),
                 f"{percent(bandit.floor_bp)} for each of {count} variants leaves nothing to move",
                 f"write less than {percent(10_000 // count)}",
             )
-        if bandit.every_ms > bandit.max_duration_ms:
+        if not unread & {"every", "max_duration"} and bandit.every_ms > bandit.max_duration_ms:
             yield Fault(
                 (*path, "every"),
                 "the first update would come after max_duration",
@@ -202,7 +205,8 @@ def percent(share_bp: int) -> str:
 
 
 def _touches(unreadable: Unreadable, name: str) -> bool:
-    return any(path[0] == name for path in unreadable)
+    """Whether the whole part, or an entry of it, is not known even by name."""
+    return any(path[0] == name and len(path) <= 2 for path in unreadable)
 
 
 RULES: tuple[Rule, ...] = (

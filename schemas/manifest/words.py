@@ -100,7 +100,7 @@ def _wrong_value(error: Mapping[str, Any], given: str) -> tuple[str, str]:
 
 def known_words(kind: Any, location: Location) -> tuple[str, ...]:
     """The keys that may stand at `location` in a value of type `kind`."""
-    kind = _plain(kind)
+    kind = plain_type(kind)
     if location and not (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return known_words(get_args(kind)[-1 if get_origin(kind) is dict else 0], location[1:])
     if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
@@ -111,12 +111,12 @@ def known_words(kind: Any, location: Location) -> tuple[str, ...]:
     return known_words(fields[str(location[0])], location[1:])
 
 
-def _plain(kind: Any) -> Any:
+def plain_type(kind: Any) -> Any:
     """A type without `Annotated` and without None."""
     if get_origin(kind) is Annotated:
-        return _plain(get_args(kind)[0])
+        return plain_type(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
-        return _plain(next(part for part in get_args(kind) if part is not type(None)))
+        return plain_type(next(part for part in get_args(kind) if part is not type(None)))
     return kind
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tidegate.schemas.events import Applied
@@ -16,7 +17,10 @@ CLIENTS_MAX = 10_000
 
 @dataclass(slots=True)
 class Running:
-    """What a client last said about one experiment; `at_ms` is log time."""
+    """What a client last said about one experiment; `at_ms` is the log time since when it runs it.
+
+    A word that only tells of its health or its breaker does not move `at_ms`.
+    """
 
     epoch: int
     version: int
@@ -27,9 +31,10 @@ class Running:
 
 @dataclass(slots=True)
 class ServingClient:
-    """One serving process."""
+    """One serving process; times are log time."""
 
     instance: str
+    first_heard_ms: int
     heard_at_ms: int
     health: str | None = None
     breaker: list[str] = field(default_factory=list)
@@ -40,13 +45,14 @@ class ServingClient:
 class Confirmation:
     """How far a version, or a rollback, has come.
 
-    `slowest_ms` is the longest span of log time between the decision and a live client's word.
+    `slowest_ms` is the longest span of log time from the decision until a live client ran it, of
+    those heard before the decision: one that started later took no time over it. None without any.
     """
 
     live: int
     confirmed: int
     missing: tuple[str, ...]
-    slowest_ms: int
+    slowest_ms: int | None
 
 
 class Clients:
@@ -73,9 +79,13 @@ class Clients:
         if word.kind != "CHANGE" or not is_known:
             return
         client.health, client.breaker = word.health, list(word.breaker or ())
-        client.running[word.experiment] = Running(
+        said = Running(
             word.epoch, word.version, word.generation, list(word.rolled_back), log_time_ms
         )
+        known = client.running.get(word.experiment)
+        if known is not None and replace(said, at_ms=known.at_ms) == known:
+            return
+        client.running[word.experiment] = said
 
     def forget(self, log_time_ms: int) -> None:
         """Drops who was silent for `REMEMBERED_MS`."""
@@ -125,12 +135,30 @@ class Clients:
             and (client.health not in (None, "OK") or client.breaker)
         )
 
+    def unwell(self, experiment: str, log_time_ms: int) -> list[dict[str, Any]]:
+        """What ails the degraded: process, health, and variants that its breaker has cut."""
+        found = [(name, self._clients[name]) for name in self.degraded(experiment, log_time_ms)]
+        return [
+            {
+                "client": name,
+                "instance": client.instance,
+                "health": client.health,
+                "breaker": sorted(client.breaker),
+            }
+            for name, client in found
+        ]
+
+    def instances(self, names: Sequence[str]) -> list[str]:
+        """What the clients of these ids call themselves."""
+        return [self._clients[name].instance for name in names]
+
     def to_state(self) -> list[list[Any]]:
         """As JSON-able state; a list, because order of last word matters."""
         return [
             [
                 name,
                 client.instance,
+                client.first_heard_ms,
                 client.heard_at_ms,
                 client.health,
                 client.breaker,
@@ -152,9 +180,10 @@ class Clients:
     def from_state(cls, state: list[list[Any]]) -> Clients:
         """The inverse of `to_state`."""
         clients = cls()
-        for name, instance, heard_at_ms, health, breaker, running in state:
+        for name, instance, first_heard_ms, heard_at_ms, health, breaker, running in state:
             clients._clients[name] = ServingClient(
                 instance,
+                first_heard_ms,
                 heard_at_ms,
                 health,
                 breaker,
@@ -167,7 +196,7 @@ class Clients:
         if client is None:
             while len(self._clients) >= CLIENTS_MAX:
                 del self._clients[next(iter(self._clients))]
-            client = ServingClient(instance, log_time_ms)
+            client = ServingClient(instance, log_time_ms, log_time_ms)
         client.instance, client.heard_at_ms = instance, log_time_ms
         self._clients[client_id] = client
         return client
@@ -175,7 +204,8 @@ class Clients:
     def _confirmation(
         self, experiment: str, confirms: Any, decided_at_ms: int, log_time_ms: int
     ) -> Confirmation:
-        live = confirmed = slowest_ms = 0
+        live = confirmed = 0
+        spans_ms: list[int] = []
         missing: list[str] = []
         for name, client in self._clients.items():
             if log_time_ms - client.heard_at_ms >= LIVE_MS:
@@ -184,7 +214,9 @@ class Clients:
             running = client.running.get(experiment)
             if running is not None and confirms(running):
                 confirmed += 1
-                slowest_ms = max(slowest_ms, running.at_ms - decided_at_ms)
+                if client.first_heard_ms <= decided_at_ms:
+                    spans_ms.append(max(0, running.at_ms - decided_at_ms))
             else:
                 missing.append(name)
+        slowest_ms = max(spans_ms, default=None)
         return Confirmation(live, confirmed, tuple(sorted(missing)), slowest_ms)

@@ -15,6 +15,8 @@ from tidegate.streams.deciding.sequences import Sequences
 from tidegate.streams.estimation.tally import conservation
 from tidegate.streams.rollout import ENDED
 
+_NAMED_MAX = 20
+
 
 def view_of(
     state: ExperimentState, sequences: Sequences, clients: Clients, log_time_ms: int
@@ -100,6 +102,7 @@ def _health(state: ExperimentState, clients: Clients, log_time_ms: int) -> dict[
         "drift": judging.drift_of(state),
         "published_at": state.published_at_ms,
         "degraded": clients.degraded(state.name, log_time_ms),
+        "unwell": clients.unwell(state.name, log_time_ms)[:_NAMED_MAX],
     }
 
 
@@ -124,6 +127,7 @@ def _applied(state: ExperimentState, clients: Clients, log_time_ms: int) -> dict
         "version": version,
         "live": found.live,
         "confirmed": found.confirmed,
-        "missing": list(found.missing[:20]),
+        "missing": list(found.missing[:_NAMED_MAX]),
+        "missing_instances": clients.instances(found.missing[:_NAMED_MAX]),
         "slowest_ms": found.slowest_ms,
     }

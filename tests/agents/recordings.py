@@ -59,7 +59,7 @@ class Recording:
 
     def place_of(self, topic: str, name: str) -> Place:
         """Where what is keyed by `name` stands."""
-        experiment = topic in ("control", "decisions", "observations")
+        experiment = topic in ("applied", "control", "decisions", "observations")
         count = self.settings.decision_partitions if experiment else self.settings.partitions
         return topic, partition_of(name.encode(), count)
 

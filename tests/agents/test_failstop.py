@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tidegate.agents.failstop import exit_code
-from tidegate.schemas.errors import DefinitionError, Unreachable, VerificationError
+from tidegate.schemas.errors import DefinitionError, LogTrimmed, Unreachable
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from tidegate.schemas.errors import DefinitionError, Unreachable, VerificationEr
     [
         (Unreachable("x"), 3),
         (DefinitionError("x"), 2),
-        (VerificationError("x"), 1),
+        (LogTrimmed("outcomes", 0, 7), 1),
         (ValueError("x"), 70),
         (MemoryError(), 70),
     ],

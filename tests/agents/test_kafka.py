@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from tidegate.agents.kafka import (
     Tail,
     new_consumer,
     new_producer,
-    offsets_at,
     read_topic,
     require_broker,
+    unreachable,
     watermarks,
 )
 from tidegate.agents.settings import Settings
@@ -61,15 +62,6 @@ def test_watermarks_are_told_for_every_partition(settings: Settings) -> None:
     assert found == {0: (0, 0), 1: (0, 0), 2: (0, 0), 3: (0, 5)}
 
 
-@pytest.mark.kafka
-def test_offsets_are_found_by_time(kafka_settings: Settings) -> None:
-    """The first record not older than the time, or the end of the partition."""
-    write(kafka_settings, "outcomes", 5, partition=3)
-    found = offsets_at(kafka_settings, "outcomes", 1_700_000_000_003)
-    assert found == {0: 0, 1: 0, 2: 0, 3: 3}
-    assert offsets_at(kafka_settings, "outcomes", 1_800_000_000_000)[3] == 5
-
-
 def test_a_tail_sees_what_comes_later(settings: Settings) -> None:
     """Following begins at the end, or at a given offset of a partition."""
     write(settings, "decisions", 2)
@@ -101,6 +93,14 @@ def test_nobody_answering_says_where_it_looked() -> None:
     settings = replace(Settings().with_bootstrap("127.0.0.1:9"), origins={"kafka": "environment"})
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9 \(from environment\).*tidegate up"):
         require_broker(settings, seconds=1)
+
+
+def test_a_refusal_is_not_called_silence() -> None:
+    """A broker that answers with an error is not said to be away."""
+    refused = KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    said = str(unreachable(Settings(), refused))
+    assert "No Kafka broker answers" not in said
+    assert "Topic authorization failed" in said
 
 
 def test_a_reader_outlives_a_broker_that_was_away() -> None:

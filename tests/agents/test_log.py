@@ -6,7 +6,9 @@ import json
 import logging
 import sys
 
-from tidegate.agents.log import JsonFormatter, RepeatsHeldBack
+import pytest
+
+from tidegate.agents.log import JsonFormatter, PlainFormatter, RepeatsHeldBack, configure_logs
 
 
 def record(message: str, level: int = logging.INFO, **extra: object) -> logging.LogRecord:
@@ -22,6 +24,31 @@ def test_a_line_is_one_object() -> None:
     assert line["message"] == "live"
     assert (line["level"], line["role"], line["partition"]) == ("info", "joiner", 3)
     assert line["time"].endswith("Z")
+
+
+def test_at_a_terminal_it_is_a_sentence() -> None:
+    """People read time, role, message, what came along, and faults on lines of their own."""
+    formatter = PlainFormatter("joiner")
+    assert formatter.format(record("live", partition=3)).endswith("  joiner   live (partition 3)")
+    refusal = formatter.format(record("stopping with exit code 2\noutcomes is missing"))
+    assert refusal.splitlines()[1] == "outcomes is missing"
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        made = record("failed", logging.ERROR)
+        made.exc_info = sys.exc_info()
+    assert formatter.format(made).endswith("ValueError: broken")
+
+
+def test_who_reads_decides_the_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal gets sentences, everything else JSON."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    for terminal, kind in ((True, PlainFormatter), (False, JsonFormatter)):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        configure_logs("joiner")
+        assert isinstance(root.handlers[0].formatter, kind)
 
 
 def test_an_exception_comes_with_its_trace() -> None:

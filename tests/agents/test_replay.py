@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from tests.agents.recordings import Recording, record_run
 from tests.streams.deciding.world import NAME
 from tidegate.agents.commands.main import app
+from tidegate.agents.kafka import new_producer
 from tidegate.agents.replay import Replay, Report
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as, encode
@@ -169,6 +171,58 @@ def test_the_command_says_what_the_report_says(embedded_settings: Settings, tmp_
     assert facts["compared"]["decisions"]["equal"] == 5
     said = CliRunner().invoke(app, verify(recording, tmp_path))
     assert "Every record follows from the logs, byte for byte" in said.stdout
+
+
+def crowd_out(settings: Settings, topic: str, partition: int) -> None:
+    """Write until the embedded broker, which keeps 5 MB, has deleted what was there."""
+    producer, draw = new_producer(settings), random.Random(1)
+    for _ in range(8):
+        producer.produce(settings.topic(topic), draw.randbytes(900_000), partition=partition)
+    producer.flush(30)
+
+
+@pytest.mark.parametrize(
+    ("topic", "before"),
+    [("observations", True), ("predictions", False), ("observations", False), ("decisions", False)],
+)
+def test_deleted_records_are_named_and_nothing_else_is_blamed(
+    embedded_settings: Settings, topic: str, before: bool
+) -> None:
+    """A log that the broker cut, also while it is audited, cannot be compared: the report says
+    which and where it begins, and finds no difference in what is left."""
+    recording = record_run(embedded_settings)
+    recording.write()
+    place = recording.place_of(topic, NAME if topic != "predictions" else "request-1-1")
+    settings = recording.settings
+    if before:
+        crowd_out(settings, *place)
+    replay = Replay(settings)
+    if not before:
+        crowd_out(settings, *place)
+    report = replay.run()
+    assert not report.equal
+    assert report.differences == []
+    told = [it.why for it in report.incomparable]
+    assert any(f"{topic}-{place[1]} begins at offset" in why for why in told), told
+
+
+def test_an_unknown_experiment_is_wrong_use(embedded_settings: Settings, tmp_path: Path) -> None:
+    """A misspelt name verifies nothing: exit code 2, and the names there are."""
+    recording = record_run(embedded_settings)
+    recording.write()
+    done = CliRunner().invoke(app, [*verify(recording, tmp_path), "nope"])
+    assert done.exit_code == 2
+    assert f"known: {NAME}" in done.stderr
+    assert "byte for byte" not in done.output
+
+
+def test_nothing_recorded_is_no_success(embedded_settings: Settings, tmp_path: Path) -> None:
+    """On empty topics an audit has shown nothing: exit code 1, and it says so."""
+    done = CliRunner().invoke(app, verify(Recording(embedded_settings), tmp_path))
+    assert done.exit_code == 1
+    assert "There is nothing to verify" in done.stdout
+    facts = CliRunner().invoke(app, [*verify(Recording(embedded_settings), tmp_path), "-o", "json"])
+    assert json.loads(facts.stdout)["equal"] is False
 
 
 @pytest.mark.kafka

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.agents.hosting.fakes import Stopped, raise_stop
+from tests.agents.waiting import wait_for
 from tidegate.agents.watchdog import Judge, Observed, Progress, Verdict, Watchdog
 
 
@@ -132,6 +133,22 @@ def test_one_stuck_log_among_live_ones_is_stuck() -> None:
     assert verdict.fatal.startswith("stuck-0 has lag 8995")
 
 
+def test_misplaced_keys_are_a_fault_while_they_come() -> None:
+    """Outcomes of a foreign partitioner are never joined: red for as long as they come, and a
+    minute more; starting anew would not help."""
+    judge = Judge()
+
+    def look(at: float, count: int) -> Verdict:
+        return judge.judge(Observed(at, at, {}, misplaced={"outcomes": count} if count else {}))
+
+    assert look(0.0, 0) == Verdict()
+    for at, count in ((1.0, 1), (50.0, 1), (55.0, 2), (110.0, 2)):
+        verdict = look(at, count)
+        assert "records of outcomes are not in the partitions" in verdict.faults[0]
+        assert not verdict.fatal
+    assert look(115.0, 2) == Verdict()
+
+
 def test_a_watchdog_that_cannot_look_says_so() -> None:
     """What it watches may break it; health must not stay green then."""
 
@@ -140,6 +157,6 @@ def test_a_watchdog_that_cannot_look_says_so() -> None:
 
     dog = Watchdog(broken, raise_stop, interval_seconds=0.001)
     dog.start()
-    while dog.verdict.faults != ("the watchdog could not look",):
-        pass
+    wait_for(lambda: dog.verdict.faults != ("starting",))
     dog.stop()
+    assert dog.verdict == Verdict(("the watchdog could not look",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import tracemalloc
 from typing import Any
@@ -46,12 +47,17 @@ def test_first_bytes_of_released_schemas_are_frozen(name: str) -> None:
     assert encode_record(name, example(name))[:24].hex() == FIRST_24_BYTES[f"{name}.v1"]
 
 
+def fields_of(name: str) -> tuple[str, ...]:
+    """Names of a schema's fields, in order."""
+    return tuple(item["name"] for item in json.loads(latest(name).text)["fields"])
+
+
 @pytest.mark.parametrize("name", sorted(released()))
 def test_published_examples_come_back_equal(name: str) -> None:
     """One real message per schema is encoded and decoded without loss."""
     document = example(name)
     assert decode_record(name, encode_record(name, document)) == document
-    assert tuple(document) == latest(name).field_names
+    assert tuple(document) == fields_of(name)
 
 
 @given(events)
@@ -65,7 +71,7 @@ def test_events_come_back_equal(drawn: Event) -> None:
 @pytest.mark.parametrize("kind", sorted(EVENTS))
 def test_fields_are_those_of_the_schema(kind: str) -> None:
     """Event and schema name the same fields in the same order."""
-    assert tuple(event(kind).to_dict()) == latest(kind).field_names
+    assert tuple(event(kind).to_dict()) == fields_of(kind)
 
 
 @given(st.binary(max_size=200), st.sampled_from(sorted(EVENTS)))

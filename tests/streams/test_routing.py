@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.streams.tables import routing
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.events import BucketRange, Variant
-from tidegate.streams.routing import allocate, faults, weights_of, without_rolled_back
+from tidegate.streams.routing import allocate, faults, weights_of
 
 NAMES = ("a", "b", "c", "d")
 
@@ -135,12 +135,3 @@ def test_unsound_tables_have_faults(changes: dict[str, Any], word: str) -> None:
 def test_a_sound_table_has_no_fault() -> None:
     """Rolled-back variants and shadows are no faults."""
     assert faults(routing(rolled_back=("b",), shadow={"c": 10_000})) == ()
-
-
-def test_without_rolled_back_gives_the_share_to_control() -> None:
-    """The table agrees with what clients do with a ROLLBACK; control itself stays."""
-    table = routing({"a": 6_000, "b": 3_000, "c": 1_000}, shadow={"b": 100, "c": 100})
-    agreed = without_rolled_back(table, ["b", "a"])
-    assert weights_of(agreed) == {"a": 9_000, "b": 0, "c": 1_000}
-    assert (agreed.rolled_back, agreed.shadow) == (("b",), {"c": 100})
-    assert owners(agreed.buckets)[9_000:] == owners(table.buckets)[9_000:]

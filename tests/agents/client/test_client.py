@@ -257,6 +257,29 @@ def test_what_cannot_be_sent_is_counted_not_raised(settings: Settings) -> None:
     assert client.close() == 0
 
 
+def test_closing_takes_no_longer_than_it_is_given(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads, events and the goodbye share one time: what one used up the next has not."""
+    client = Client(settings=settings)
+    client.outcome("r", "m", 1.0)
+    given: list[float] = []
+
+    def hang(seconds: float) -> int:
+        given.append(seconds)
+        time.sleep(0.02)
+        return 1
+
+    link = client._link
+    for part, name in ((link.subscriber, "stop"), (link.events, "flush"),
+                       (link.reporter.emitter, "flush")):  # fmt: skip
+        monkeypatch.setattr(part, name, hang)
+    assert client.close(60.0) == 1
+    threads, events, goodbye = given
+    assert threads <= 60.0 / 4
+    assert goodbye <= events - 0.01 <= 60.0 - 0.02
+
+
 def test_settings_come_from_a_file(tmp_path: Path) -> None:
     """`Client.from_file` reads tidegate.yaml; an address given by hand wins."""
     path = tmp_path / "tidegate.yaml"

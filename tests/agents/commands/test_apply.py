@@ -69,9 +69,18 @@ def test_apply_shows_what_changes_and_is_written_against_it(
 def test_a_dry_run_writes_nothing(
     embedded_settings: Settings, capsys: Captured, manifest: Path
 ) -> None:
-    """No decider is needed, and nothing stands on `control` afterwards."""
+    """It says what would begin, needs no decider, and leaves nothing on `control`."""
     answer = run(embedded_settings, capsys, "apply", "-f", str(manifest), "--dry-run")
-    assert (answer.code, answer.out) == (0, f"{NAME}: new\n")
+    assert answer.code == 0
+    assert answer.out.splitlines() == [
+        f"{NAME}: new",
+        "  control     champion: ranker v1",
+        "  candidate   challenger: ranker v2",
+        "  release     shadow, canary, canary, bandit, full",
+        "  objective   revenue",
+        "  guardrails  errors (rollback), latency (pause), conversion (step_back)",
+        "Nothing was changed: this was a dry run.",
+    ]
     assert orders_written(embedded_settings) == 0
 
 

@@ -6,30 +6,62 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tidegate.agents.commands.doctor import run_doctor, tick_age_ms
+from tests.schemas.samples import event
+from tidegate.agents.commands.doctor import run_doctor
 from tidegate.agents.kafka import new_producer
 from tidegate.agents.settings import Settings, load_settings
+from tidegate.schemas.codec import encode
 from tidegate.schemas.marks import tick_headers
+from tidegate.schemas.topics import merged_topics
 
 
-def tick(settings: Settings, log_time_ms: int) -> None:
-    """Write one tick into the first partition of `control`."""
+def tick(settings: Settings, log_time_ms: int, but: str = "") -> None:
+    """Write one tick into every merged log, except that of `but`."""
     producer = new_producer(settings)
-    producer.produce(
-        settings.topic("control"), None, partition=0, headers=tick_headers(log_time_ms)
-    )
+    for role in ("decider", "joiner"):
+        for topic in merged_topics(role):
+            for partition in range(settings.partition_count(topic)):
+                if f"{topic.name}-{partition}" != but:
+                    name = settings.topic(topic.name)
+                    producer.produce(
+                        name, None, partition=partition, headers=tick_headers(log_time_ms)
+                    )
     assert producer.flush(20) == 0
+
+
+def beat(settings: Settings, log_time_ms: int, watermark_ms: int, partitions: int = 4) -> None:
+    """Let the deciders of some partitions tell log time and watermark, among other commands."""
+    producer = new_producer(settings)
+    for partition in range(partitions):
+        told = {"log_time": str(log_time_ms), "watermark": str(watermark_ms)}
+        heartbeat = event("command", kind="HEARTBEAT", experiment="", arguments=told)
+        for command in (heartbeat, event("command", kind="STATUS", arguments={})):
+            producer.produce(settings.topic("commands"), encode(command), partition=partition)
+    assert producer.flush(20) == 0
+
+
+def now_ms() -> int:
+    """A moment ahead: a crowded machine takes seconds to get to looking at it."""
+    return time.time_ns() // 1_000_000 + 20_000
+
+
+def finding(settings: Settings, capsys: pytest.CaptureFixture[str], name: str) -> dict[str, Any]:
+    """What doctor found of one thing."""
+    run_doctor(settings, "json")
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    return next(each for each in findings if each["name"] == name)
 
 
 def test_a_healthy_installation_exits_with_zero(
     embedded_settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Broker, topics and ticks are tried, and each says what was found."""
-    # A moment ahead: a crowded machine takes seconds to get to looking at it.
-    tick(embedded_settings, time.time_ns() // 1_000_000 + 20_000)
+    """Broker, topics, ticks and log time are tried, and each says what was found."""
+    tick(embedded_settings, now_ms())
+    beat(embedded_settings, now_ms(), now_ms())
     assert run_doctor(embedded_settings, "json") == 0
     findings = json.loads(capsys.readouterr().out)["findings"]
     assert [each["name"] for each in findings] == [
@@ -38,6 +70,7 @@ def test_a_healthy_installation_exits_with_zero(
         "broker",
         "topics",
         "ticks",
+        "log time",
     ]
     assert all(each["works"] for each in findings)
 
@@ -45,13 +78,53 @@ def test_a_healthy_installation_exits_with_zero(
 def test_time_that_stands_still_is_found(
     embedded_settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a ticker, or with an old tick only, the finding names what to start."""
+    """Without a ticker, or with old ticks only, the finding names what to start."""
     assert run_doctor(embedded_settings, "table") == 1
     assert "nobody ticks" in capsys.readouterr().out
-    tick(embedded_settings, 1_700_000_000_000)
-    assert tick_age_ms(embedded_settings, 1_700_000_005_000) == 5_000
+    tick(embedded_settings, now_ms() - 100_000)
     assert run_doctor(embedded_settings, "table") == 1
     assert "tidegate worker --role ticker" in capsys.readouterr().out
+
+
+def test_every_merged_log_needs_ticks(
+    embedded_settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One partition without ticks stops its whole index, and is named."""
+    tick(embedded_settings, now_ms(), but="outcomes-2")
+    assert finding(embedded_settings, capsys, "ticks") == {
+        "name": "ticks",
+        "works": False,
+        "detail": "there is no tick in outcomes-2",
+        "remedy": "start a ticker: `tidegate worker --role ticker` (part of `tidegate up`)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("log_time_ms", "watermark_ms", "partitions", "said"),
+    [
+        (-400_000, -400_000, 4, "s behind this clock for the decider of partition"),
+        (3_600_000, 3_600_000, 4, "s ahead of this clock for the decider of partition"),
+        (0, -60_000, 4, "a joiner is 60 s behind the decider"),
+        (0, 0, 3, "no decider was heard in partition 3"),
+    ],
+)
+def test_young_ticks_do_not_hide_log_time_that_stands(
+    embedded_settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+    log_time_ms: int,
+    watermark_ms: int,
+    partitions: int,
+    said: str,
+) -> None:
+    """Ticks that are ignored move nothing: what deciders tell is what is in force."""
+    began_ms = now_ms()
+    tick(embedded_settings, began_ms)
+    beat(embedded_settings, began_ms + log_time_ms, began_ms + watermark_ms, partitions)
+    assert finding(embedded_settings, capsys, "ticks")["works"]
+    found = finding(embedded_settings, capsys, "log time")
+    assert not found["works"]
+    assert said in found["detail"]
+    assert found["remedy"]
 
 
 def test_missing_topics_come_with_their_remedy(

@@ -32,7 +32,7 @@ def running() -> World:
     world = World()
     world.apply({"canary": CANARY}, {"bandit": BANDIT}, FULL)
     world.applied("a", version=1)
-    world.applied("b", version=0)
+    world.applied("b", version=0, instance="web-2")
     world.observe(*GOOD)
     world.observe(*CLOSED)
     world.tick(2_000)
@@ -54,7 +54,7 @@ def test_the_screen_says_everything_on_few_lines() -> None:
     assert lines[7].startswith("├─ health      ")
     assert lines[8].startswith("├─ next        canary 30 % when ")
     assert lines[9].startswith("└─ applied     v1 by 1 of 2 clients within")
-    assert lines[9].endswith("missing: b")
+    assert lines[9].endswith("missing: web-2")
 
 
 def test_several_candidates_are_told_apart() -> None:
@@ -76,6 +76,29 @@ def test_before_anything_came_nothing_is_claimed() -> None:
     assert "shadow   step 1 of 2" in text
     assert "no client is live" in text
     assert "waiting" in text or "no data" in text
+
+
+def test_an_objective_without_effect_says_whose_requests_are_missing() -> None:
+    """Control's closed requests alone compare nothing; the candidate's are what is waited for."""
+    world = World()
+    world.apply({"canary": CANARY}, {"bandit": BANDIT}, FULL)
+    world.observe(*GOOD)
+    world.observe(Group("champion", 5_000, converted=500, closed=True))
+    world.tick(2_000)
+    text = shown(world)
+    assert "conversion   no closed request of challenger yet" in text
+    assert "50.0 % of requests closed" in text
+
+
+def test_health_names_the_process_and_the_variant_that_its_breaker_cut() -> None:
+    """People look for a process by its name, and want to know what it does not serve."""
+    world = running()
+    world.applied("f" * 32, version=1, instance="web-7", health="DEGRADED", breaker=["challenger"])
+    world.applied("e" * 32, version=1, instance="web-8", health="DEGRADED")
+    world.tick(2_000)
+    [health] = [line for line in shown(world).splitlines() if line.startswith("├─ health")]
+    assert "breaker cut challenger in web-7 · degraded in web-8" in health
+    assert "ffff" not in health
 
 
 def test_a_rolled_back_variant_is_marked() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,12 @@ from tidegate.agents.commands.main import LATER, app
 NOBODY = "127.0.0.1:1"
 
 
-def tidegate(*words: str) -> tuple[int, str, str]:
+def tidegate(*words: str, environment: dict[str, str] | None = None) -> tuple[int, str, str]:
     """`tidegate WORDS` in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "tidegate", *words], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", "tidegate", *words],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 
 
@@ -63,6 +65,15 @@ def test_no_broker_is_3_and_says_where_it_was_looked_for() -> None:
     assert NOBODY in err
     assert "command line" in err
     assert "tidegate up" in err
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_the_address_that_kafka_names_is_not_blamed_on_others(command: str) -> None:
+    """`--kafka HOST:PORT` wins over every other setting, and the error says where it came from."""
+    surroundings = {**os.environ, "TIDEGATE_BOOTSTRAP": "127.0.0.1:2"}
+    code, _, err = tidegate(command, "--kafka", NOBODY, environment=surroundings)
+    assert code == 3
+    assert f"{NOBODY} (from --kafka)" in err
 
 
 def test_lint_is_0_for_a_sound_manifest_and_2_for_a_faulty_one(tmp_path: Path) -> None:

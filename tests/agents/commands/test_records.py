@@ -134,6 +134,7 @@ def test_what_is_missing_is_said_and_1(recorder: Recorder, capsys: Captured) -> 
     nothing = run(recorder.settings, capsys, "why", "r-2")
     assert nothing.code == 1
     assert "none has come" in nothing.out
+    assert nothing.out.count("partitioner=murmur2_random") == 2
 
 
 def test_a_fallback_without_table_is_told(recorder: Recorder, capsys: Captured) -> None:

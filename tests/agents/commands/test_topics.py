@@ -9,7 +9,7 @@ import pytest
 
 from tidegate.agents.commands.topics import run_topics
 from tidegate.agents.settings import Settings
-from tidegate.schemas.errors import Unreachable
+from tidegate.schemas.errors import DefinitionError, Unreachable
 from tidegate.schemas.topics import TOPICS
 
 
@@ -73,6 +73,14 @@ def test_apply_creates_what_the_plan_showed(
     assert capsys.readouterr().out.count("create ") == len(TOPICS)
     assert run_topics(elsewhere, "apply", "table") == 0
     assert capsys.readouterr().out.endswith("nothing was done.\n")
+
+
+def test_an_embedded_broker_is_not_asked_for_topics(embedded_settings: Settings) -> None:
+    """It cannot create any by request: the message says so at once, and what creates them."""
+    assert run_topics(embedded_settings, "apply", "table") == 0
+    elsewhere = replace(embedded_settings, prefix="elsewhere.")
+    with pytest.raises(DefinitionError, match=r"tidegate up --prefix elsewhere\."):
+        run_topics(elsewhere, "apply", "table")
 
 
 def test_no_broker_is_an_error_of_reach() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,9 @@ def test_the_worker_runs_on_a_broker_with_topics(
     """The worker gets settings of a running broker with all topics; its exit code is passed on."""
     used: list[Settings] = []
 
-    def stand_in(settings: Settings) -> int:
+    def stand_in(settings: Settings, log_level: int) -> int:
         used.append(settings)
+        assert log_level == logging.WARNING
         assert check_topics(settings) == []
         return 7
 

@@ -170,6 +170,57 @@ def test_all_faults_come_at_once_in_the_order_of_their_lines() -> None:
     assert lines == [3, 8, 17, 22, 23, 23, 23]
 
 
+FAULTY = """\
+apiVersion: tidegate.dev/v1
+kind: Experiment
+metadata: {name: click-ranker}
+spec:
+  unit: {key: user}
+  control: champion
+  variants:
+    champion: {model: ranker, version: v1}
+    challenger: {model: ranker}
+  metrics:
+    conversion: {type: binary, agregate: first, window: 30m, goal: increase}
+    errors: {field: status, type: mean, goal: down}
+  objective: conversion
+  guardrails:
+    - {metric: errors, min_samples: 200, on_breach: explode}
+    - {metric: speed, max: 1%, min_samples: many, on_breach: pause}
+    - {metric: conversion, min: 1%, max: lots, compare: control, min_samples: 0, on_breach: pause}
+  release:
+    - canary: {weights: [60%, 20%], hold: soon}
+    - bandit: {floor: 60%, every: 1h, max_duration: 1m, until: {p_best: 200%}}
+"""
+
+
+def test_a_refused_field_hides_no_rule_about_the_others() -> None:
+    """A wrong value and a broken rule in one entry are told together: one round of mending."""
+    with pytest.raises(DefinitionError) as caught:
+        read_manifest(FAULTY, "f.yaml")
+    told = [(int(text.split(":")[1]), text.split(": ")[1]) for text in caught.value.faults]
+    assert sorted(told) == [
+        (9, "spec.variants.challenger"),
+        (11, "spec.metrics.conversion.agregate"),
+        (12, "spec.metrics.errors.goal"),
+        (12, "spec.metrics.errors.type"),
+        (15, "spec.guardrails[0]"),
+        (15, "spec.guardrails[0].on_breach"),
+        (16, "spec.guardrails[1].metric"),
+        (16, "spec.guardrails[1].min_samples"),
+        (17, "spec.guardrails[2]"),
+        (17, "spec.guardrails[2]"),
+        (17, "spec.guardrails[2].max"),
+        (17, "spec.guardrails[2].min_samples"),
+        (19, "spec.release[0].canary.hold"),
+        (19, "spec.release[0].canary.weights[0]"),
+        (19, "spec.release[0].canary.weights[1]"),
+        (20, "spec.release[1].bandit.every"),
+        (20, "spec.release[1].bandit.floor"),
+        (20, "spec.release[1].bandit.until.p_best"),
+    ]
+
+
 def test_what_refers_to_a_faulty_part_is_not_blamed() -> None:
     """A metric that cannot be read is one fault, not one for each use of it."""
     assert len(faults_of(spoilt("field: status, type: rate", "field: status, typ: rate"))) == 2

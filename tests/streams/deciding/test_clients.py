@@ -55,9 +55,32 @@ def test_who_has_not_applied_is_named() -> None:
     """An older version, or no word about the experiment, is no confirmation."""
     clients = Clients()
     said(clients, "b", 2, 1_000)
+    beat(clients, "a", 1_000)
     said(clients, "a", 3, 1_250)
     beat(clients, "c", 1_000)
     assert clients.applied("ranker", 0, 3, 1_000, 1_300) == Confirmation(3, 1, ("b", "c"), 250)
+
+
+def test_the_time_taken_is_that_of_the_first_word() -> None:
+    """What a client says later, of its breaker or again, does not make it slower."""
+    clients = Clients()
+    beat(clients, "a", 900)
+    said(clients, "a", 3, 1_250)
+    hear(clients, "a", 9_000, version=3, breaker=("bad",))
+    said(clients, "a", 3, 12_000)
+    assert clients.applied("ranker", 0, 3, 1_000, 12_100) == Confirmation(1, 1, (), 250)
+    again = Clients.from_state(json.loads(json.dumps(clients.to_state())))
+    assert again.applied("ranker", 0, 3, 1_000, 12_100).slowest_ms == 250
+
+
+def test_who_started_after_the_decision_took_no_time_over_it() -> None:
+    """It confirms, and says nothing about how fast a decision reaches those who serve."""
+    clients = Clients()
+    said(clients, "late", 3, 93_000)
+    assert clients.applied("ranker", 0, 3, 1_000, 93_100) == Confirmation(1, 1, (), None)
+    beat(clients, "early", 93_000)
+    said(clients, "early", 4, 94_250)
+    assert clients.applied("ranker", 0, 4, 94_000, 94_300) == Confirmation(2, 1, ("late",), 250)
 
 
 def test_a_later_epoch_confirms() -> None:
@@ -74,8 +97,8 @@ def test_a_rollback_is_confirmed_by_the_record_or_by_the_table() -> None:
     said(clients, "by-table", 5, 10)
     said(clients, "not-yet", 4, 10)
     hear(clients, "older", 10, version=4, generation=0, rolled_back=("bad",))
-    found = clients.rolled_back("ranker", 1, "bad", 0, 5, 0, 20)
-    assert found == Confirmation(4, 2, ("not-yet", "older"), 10)
+    found = clients.rolled_back("ranker", 1, "bad", 0, 5, 10, 20)
+    assert found == Confirmation(4, 2, ("not-yet", "older"), 0)
 
 
 def test_goodbye_ends_the_waiting() -> None:
@@ -84,7 +107,7 @@ def test_goodbye_ends_the_waiting() -> None:
     said(clients, "a", 1, 5)
     hear(clients, "a", 6, "GOODBYE")
     hear(clients, "never-seen", 6, "GOODBYE")
-    assert clients.applied("ranker", 0, 9, 5, 6) == Confirmation(0, 0, (), 0)
+    assert clients.applied("ranker", 0, 9, 5, 6) == Confirmation(0, 0, (), None)
 
 
 def test_words_about_unknown_experiments_are_heartbeats() -> None:
@@ -125,6 +148,10 @@ def test_clients_that_are_not_well_are_named() -> None:
     hear(clients, "elsewhere", 100, health="DEGRADED", experiment="other")
     assert clients.degraded("ranker", 200) == ["cut", "ill"]
     assert clients.degraded("ranker", 100 + LIVE_MS) == []
+    assert clients.unwell("ranker", 200) == [
+        {"client": "cut", "instance": "host", "health": "OK", "breaker": ["bad"]},
+        {"client": "ill", "instance": "host", "health": "DEGRADED", "breaker": []},
+    ]
 
 
 def test_state_goes_through_json() -> None:

@@ -76,6 +76,7 @@ def test_it_tells_who_has_applied_the_table(world: World) -> None:
         "live": 2,
         "confirmed": 1,
         "missing": ["b"],
+        "missing_instances": ["host"],
         "slowest_ms": 0,
     }
 

@@ -1,0 +1,20 @@
+"""What a host counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class HostStatistics:
+    """For metrics: totals since the process began; misplaced keys by topic."""
+
+    checkpoint_pause_seconds: float = 0.0
+    misplaced: dict[str, int] = field(default_factory=dict)
+    sampled_keys: int = 0
+    restored: int = 0
+
+    @property
+    def misplaced_keys(self) -> int:
+        """How many sampled keys stood in a partition that murmur2 would not have chosen."""
+        return sum(self.misplaced.values())
