@@ -131,7 +131,7 @@ def test_layouts_are_numbered_alike_in_one_run_and_in_two() -> None:
     logs: list[Log] = [
         [Tick(100), encode(first), encode(second), *later], [Tick(100), *later], [Tick(100), *later]
     ]  # fmt: skip
-    whole, cut = join(logs, sizes=lambda: 1_000), join(logs, sizes=lambda: 1, seed=1)
+    whole, cut = join(logs, sizes=lambda: 1_000), join(logs, sizes=lambda: 1)
     assert cut.values("observations") == whole.values("observations")
     assert cut.fold.dump() == whole.fold.dump()
 
