@@ -138,6 +138,7 @@ class Predictions:
             if crowded or (serials and key in serials):
                 covers[0] = base + columns.index[place]
                 self._settle(key)
+                last_ms = -1  # giving one up may have taken the timer away
         covers[0] = base + run.stop - 1
 
     def _tell(self, key: bytes, columns: PredictionColumns, place: int, deadline_ms: int) -> None:
