@@ -300,6 +300,20 @@ def test_a_repeated_control_id_has_no_effect(world: World) -> None:
     assert world.decider.counters()["control_repeated"] == 1
 
 
+def test_a_rollback_expires_by_the_clock_its_clients_go_by(world: World) -> None:
+    """Clients know a record's timestamp and no log time; were the decider to go by the other,
+    they would withhold what it lets serve."""
+    expires_at = world.log_time_ms + 10
+    wanted = {"generation": 1, "arguments": {"variant": "challenger"}, "expires_at": expires_at}
+    world.producer_ahead_ms = 11
+    world.order("ROLLBACK", **wanted)
+    assert world.last().reason == "ROLLBACK refused: it expired 1 ms before it was sent"
+    world.tick(60_000)
+    world.producer_ahead_ms = expires_at - world.log_time_ms
+    world.order("ROLLBACK", **wanted)
+    assert world.last().action == "ROLLBACK"
+
+
 def test_an_expired_order_is_refused(world: World) -> None:
     """By log time; also one that is older than our memory of ids."""
     world.tick(5_000)
