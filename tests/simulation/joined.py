@@ -13,6 +13,7 @@ from tests.simulation.traffic import REQUESTS, digest_of
 from tests.simulation.workers import Worker
 from tests.simulation.world import JOINED, World
 from tidegate.schemas import codec
+from tidegate.schemas.errors import EventError
 from tidegate.schemas.events import DeadLetter
 from tidegate.schemas.facts import CLASSES, STREAMS, ObservationBatch, decode_observation
 from tidegate.streams.folding import PartitionFold
@@ -71,7 +72,7 @@ def _recorded(world: World, partition: int) -> Iterable[ObservationBatch]:
             continue
         try:
             batch = batch_of(entry.value)
-        except ValueError:
+        except EventError:
             continue
         if batch.source_partition == partition:
             kept = first.setdefault(batch.sequence, entry.value)

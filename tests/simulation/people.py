@@ -79,7 +79,9 @@ def order(number: int, a: int, b: int, generation: int, digest: str, now_ms: int
     if b % 7 == 0:
         fields["expires_at"] = now_ms + 100 * (b % 5)
     if b % 5 == 0:
-        fields["generation"] = generation + (1, 0, -1 if generation else 1)[b // 5 % 3]
+        # No rollback names a generation to come: services would keep it in mind, the decider not.
+        ahead = int(kind != "ROLLBACK")
+        fields["generation"] = max(0, generation + (ahead, 0, -1)[b // 5 % 3])
     elif b % 5 < 3:
         fields["generation"] = generation
     variant = CANDIDATES[b % 2] if b % 11 else CONTROL

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.simulation.invariants import hold
 from tests.simulation.logs import Cluster, Entry, Place, Sent
+from tests.simulation.people import EXPERIMENT
 from tidegate.agents.client import client as client_module
 from tidegate.agents.client import events, link, reporter
 from tidegate.agents.client.breaker import Breaker
@@ -19,9 +21,10 @@ from tidegate.agents.client.subscriber import _TAKE
 from tidegate.agents.client.tables import Tables
 from tidegate.schemas import codec
 from tidegate.schemas.errors import EventError
-from tidegate.schemas.events import Event, Routing
+from tidegate.schemas.events import Command, Control, Event, Routing
 from tidegate.schemas.partitioner import partition_of
 from tidegate.streams.assignment import Assignment
+from tidegate.streams.routing import weights_of
 
 TIMED = (client_module, events, link, reporter)
 """Modules of the client that read a clock; a schedule gives them its own."""
@@ -69,6 +72,7 @@ class _Emitter:
             cluster.send(sent, held=not service.linked or service.holds)
             return True
         if arrives:
+            service.proved_ms = service.now_ms()
             cluster.send(sent, held=service.holds)
         if callback is not None:
             callback(arrives)
@@ -107,7 +111,6 @@ class Service:
     linked: bool = True
     holds: bool = False
     incarnation: int = 0
-    heard_tables: list[Routing] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.start()
@@ -133,12 +136,22 @@ class Service:
             _tables=self.tables, _link=self.link, _options=OPTIONS, _counters=Counter()
         )
         self.events = events.Events(self.link, self.tables, OPTIONS)
-        self.heard_tables = []
-        self.heard_orders: list[tuple[int, str]] = []
+        self.heard: list[Routing] = [item[2] for item in self.cache.known if item[2] is not None]
+        self.withheld: set[tuple[int, str]] = {
+            (generation, name)
+            for item in self.cache.known
+            for generation, names in item[3].items()
+            for name in names
+        }
+        self.obeyed: tuple[Routing, frozenset[str]] | None = None
+        self.proved_ms = self.decider_ms = -(10**15)
         self._waiting: dict[Place, list[Entry]] | None = None
         self._offsets: dict[Place, int] = {}
         self._unread: set[str] = {"routing", "control"}
         self.link._load()
+        if self.cache.heard_at_ms is not None:
+            self.proved_ms = self.cache.heard_at_ms
+            self._believe()
 
     def stop(self) -> None:
         """The process ends well: it says goodbye."""
@@ -168,7 +181,27 @@ class Service:
             self._unread.discard(topic)
         if not self._unread:
             self.link.caught_up()
+            self._believe()
+        self.link.linked_at = max(self.link.linked_at, self.reporter.acknowledged_at)
         return bool(news)
+
+    def _believe(self) -> None:
+        """I18, I9, I10: what a service must obey by what it was told; not the client's code."""
+        item = self.tables.in_force.get(EXPERIMENT)
+        if not self.heard:
+            hold("I18", item is None or item.table is None, self.name, "obeys a table from nowhere")
+            return
+        best = max(self.heard, key=lambda table: (table.epoch, table.version))
+        names = {name for generation, name in self.withheld if generation == best.generation}
+        for table in self.heard:
+            if table.generation == best.generation:
+                names |= set(table.rolled_back)
+        self.obeyed = (best, frozenset(names - {best.control}))
+        assert item is not None
+        assert item.table is not None
+        table = item.table.routing
+        hold("I18", table == best, self.name, "obeys", table, "not", best)
+        hold("I18", set(item.rolled_back) == self.obeyed[1], self.name, item.rolled_back, names)
 
     def _connect(self) -> None:
         places = [(topic, 0) for topic in READ]
@@ -180,6 +213,7 @@ class Service:
             ("commands", 0): [],
         }
         self.link.connected(1)
+        self.proved_ms = self.now_ms()
         self.beat()
 
     def _take(self, topic: str, entry: Entry) -> None:
@@ -188,8 +222,21 @@ class Service:
             _TAKE[topic](self.link, entry.value, 0, entry.timestamp_ms)
         except EventError:
             return
+        self._note(topic, entry)
+
+    def _note(self, topic: str, entry: Entry) -> None:
+        """Keeps what was told, for `_believe` and `check`."""
         if topic == "routing":
-            self.heard_tables.append(codec.decode_as(Routing, entry.value))
+            self.heard.append(codec.decode_as(Routing, entry.value))
+        elif topic == "commands":
+            self.proved_ms = self.now_ms()
+            if codec.decode_as(Command, entry.value).kind == "HEARTBEAT":
+                self.decider_ms = self.now_ms()
+        else:
+            order = codec.decode_as(Control, entry.value)
+            in_time = not order.expires_at or entry.timestamp_ms <= order.expires_at
+            if order.action == "ROLLBACK" and order.generation and in_time:
+                self.withheld.add((order.generation, order.arguments.get("variant", "")))
 
     def beat(self) -> None:
         """What the keeper's thread does in a round."""
@@ -199,8 +246,27 @@ class Service:
         for experiment in self.breaker.experiments():
             self.link.cut(experiment)
 
-    def check(self, drawn: Assignment) -> None:
-        """I17."""
+    def check(self, drawn: Assignment) -> tuple[float, float]:
+        """I17 and I23 of one draw; returns by how much it deviates, and the variance of that."""
+        if self.obeyed is None:
+            hold("I17", drawn.reason == "DEFAULT", self.name, drawn)
+            return 0.0, 0.0
+        table, withheld = self.obeyed
+        deaf = self.now_ms() - self.decider_ms > 1_000 * OPTIONS.fresh_seconds
+        alone = self.now_ms() - self.proved_ms > 1_000 * OPTIONS.max_staleness_seconds
+        hold("I17", (drawn.reason == "STALE") == (deaf and alone), self.name, deaf, alone, drawn)
+        if drawn.variant == table.control and drawn.reason != "SPLIT":
+            hold("I23", drawn.propensity == 1.0, drawn)
+            return 0.0, 0.0
+        weights = weights_of(table)
+        hold("I17", weights.get(drawn.variant, 0) > 0, self.name, drawn, weights)
+        hold("I17", drawn.variant not in withheld, self.name, drawn, withheld)
+        cut = set(self.tables.in_force[EXPERIMENT].cut)
+        left = sum(share for name, share in weights.items() if name not in withheld | cut)
+        share = weights[drawn.variant] / left
+        hold("I23", drawn.propensity == share, self.name, drawn, share)
+        control = weights.get(table.control, 0) / left
+        return (drawn.variant == table.control) - control, control * (1 - control)
 
     def fail(self, experiment: str, variant: str, control: str) -> None:
         """A candidate's model raises again and again here."""

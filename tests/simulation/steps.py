@@ -70,10 +70,10 @@ def serve(world: World, a: int, b: int) -> None:
 def serve_by_client(world: World, a: int, b: int) -> None:
     """A request is answered by what a service knows."""
     service = world.services[a % 2]
-    request, unit = world.traffic.unserved(a // 2), f"u{b % 40}"
+    request, unit = world.traffic.unserved(a // 2), f"u{b}"
     drawn = service.assign(people.EXPERIMENT, unit, request)
     world.seen[f"reason: {drawn.reason}"] += 1
-    service.check(drawn)
+    world.draws.append(service.check(drawn))
     if world.config.kind != "loop" or drawn.reason == "DEFAULT":
         return
     world.traffic.served_ms.setdefault(request, world.now_ms)

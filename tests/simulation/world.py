@@ -17,7 +17,7 @@ from tests.simulation.traffic import Traffic, hand_made
 from tests.simulation.workers import Crash, Role, Snapshots, Worker, boot, handler_of
 from tidegate.agents.settings import Settings
 from tidegate.agents.ticker import LogClock, Ticker
-from tidegate.schemas.marks import Mark, read_mark
+from tidegate.schemas.marks import Mark, Marker, read_mark
 from tidegate.streams.deciding.decider import Decider
 from tidegate.streams.deciding.experiment import ExperimentState
 from tidegate.streams.output import Emit
@@ -48,6 +48,7 @@ class TickProducer:
             return
         if headers is not self._headers:
             self._headers, self._mark = headers, read_mark(headers)
+            world.seen["announced jump"] += isinstance(self._mark, Marker)
         world.cluster.append(place, Entry(None, self._mark, b"", world.now_ms))
         report(None, None)
 
@@ -157,6 +158,8 @@ class World:
         self.workers[role] = worker
         self.all_workers.append(worker)
         self.seen["started from a checkpoint" if worker.restored >= 0 else "started anew"] += 1
+        newest = self.snapshots[role].tail(role).known()[-1:]
+        self.seen["older checkpoint used"] += bool(newest and newest[0].released > worker.restored)
         return worker
 
     def alive(self, role: Role) -> Worker:
@@ -211,7 +214,7 @@ class World:
     def make_batch(self, source: int, b: int) -> None:
         """The next batch of a hand-made joiner; it may get lost on its way."""
         state = self.experiment()
-        key, generation = (0, 1), 1
+        key, generation = (0, 1), 99  # of no experiment
         if state is not None:
             key = (state.epoch, max(1, state.version - b % 3))
             generation = max(1, state.generation - (b // 3 % 8 == 0))
