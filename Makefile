@@ -36,8 +36,8 @@ check: .venv/dev ## lint, types, direction of imports
 bench: .venv/dev ## list the benchmarks; NAME=joiner runs one
 	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
-simulate: .venv/dev ## play whole releases in memory, seeded, with crashes and replays
-	@$(BIN)/pytest tests/simulation -q
+simulate: .venv/dev ## play N schedules of faults from SEED on (ARGS=--planted hunts planted bugs)
+	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),0) --schedules $(or $(N),2000) $(ARGS)
 
 up: .venv/worker ## broker, topics and worker for development, until Ctrl-C
 	@$(BIN)/tidegate up

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from tests.simulation.invariants import hold
 from tests.simulation.logs import Place
-from tests.simulation.workers import TOPICS, Role
+from tests.simulation.workers import TOPICS, Role, reference
 from tests.simulation.world import World
+from tidegate.schemas.marks import Marker
 from tidegate.streams.folding import PartitionFold
+from tidegate.streams.merge import Run
 from tidegate.streams.output import Output
 
 
@@ -46,6 +48,50 @@ def check_copies(world: World, role: Role, fold: PartitionFold, outputs: list[Ou
         done = bases[live.restored][place] + len(live.emitted.get(place, ()))
         hold("I4", done == len(all_of_it), role, place, "put out", done, "of", len(all_of_it))
     hold("I20", not live.queue, role, "still owes", len(live.queue))
+
+
+class _Recorder:
+    """A handler that keeps the order in which it was given records."""
+
+    def __init__(self) -> None:
+        self.order: list[tuple[int, int, int]] = []
+        self.times: list[int] = []
+
+    def advance(self, log_time_ms: int) -> None:
+        self.times.append(log_time_ms)
+
+    def records(self, run: Run) -> None:
+        count = run.stop - run.start
+        self.order += [(run.log_time_ms, run.rank, run.first_offset + n) for n in range(count)]
+
+    def marker(self, rank: int, offset: int, marker: Marker) -> None:
+        """Markers stand among the records; their places follow."""
+
+    def dump(self) -> bytes:
+        return b""
+
+    def load(self, state: bytes) -> None:
+        """Never happens."""
+
+    def counters(self) -> dict[str, int]:
+        return {}
+
+
+def check_order(world: World, role: Role) -> None:
+    """I3: the canonical order is (log time, rank, offset), by the logs alone; time only rises."""
+    recorder = _Recorder()
+    fold, _ = reference(role, world.cluster, lambda *_: recorder, 3)
+    wanted = []
+    for rank, topic in enumerate(TOPICS[role.name]):
+        log = world.cluster.logs[topic.name, role.partition]
+        times, end = log.times(), fold.merge.next_offsets[rank]
+        wanted += [
+            (times[offset], rank, offset)
+            for offset in range(end)
+            if log.entries[offset].mark is None
+        ]
+    hold("I3", recorder.order == sorted(wanted), role, "is not in canonical order")
+    hold("I3", recorder.times == sorted(set(recorder.times)), role, "time goes back")
 
 
 def _first(found: Sequence[Output], wanted: Sequence[Output]) -> str:

@@ -65,13 +65,15 @@ def wire(release: int, breach: int, models: int, plain: bool) -> str:
 
 KINDS = (
     "ROLLBACK", "PAUSE", "RESUME", "PROMOTE", "APPLY", "ROLLBACK", "NEXT", "SET", "ABORT",
-    "RESTART", "ROLLBACK", "STRANGE", "OTHER", "PROMOTE", "NEXT", "APPLY", "ROLLBACK", "RESUME",
+    "RESTART", "ROLLBACK", "STRANGE", "AMEND", "AMEND", "OTHER", "PROMOTE", "NEXT", "APPLY", "ROLLBACK", "RESUME",
 )  # fmt: skip
 
 
-def order(number: int, a: int, b: int, generation: int, digest: str, now_ms: int) -> Control:
-    """Order `number`; `a` chooses what, `b` how. `digest` is that of the manifest in force."""
-    kind = KINDS[a % len(KINDS)] if digest else "APPLY"
+def order(
+    number: int, a: int, b: int, generation: int, spec: ExperimentSpec | None, now_ms: int
+) -> Control:
+    """Order `number`; `a` chooses what, `b` how. `spec` is in force."""
+    kind = KINDS[a % len(KINDS)] if spec is not None else "APPLY"
     fields: dict[str, Any] = {
         "control_id": f"order-{number}", "experiment": EXPERIMENT, "action": kind,
         "actor": "ann", "role": "owner", "reason": "", "issued_at": now_ms,
@@ -86,7 +88,12 @@ def order(number: int, a: int, b: int, generation: int, digest: str, now_ms: int
         fields["generation"] = generation
     variant = CANDIDATES[b % 2] if b % 11 else CONTROL
     if kind in ("APPLY", "RESTART"):
+        digest = "" if spec is None else spec.digest()
         fields.update(_applying(kind, a // len(KINDS), b, digest))
+    elif kind == "AMEND" and spec is not None:
+        found = json.loads(spec.to_json())
+        found["inclusion_bp"] = 8_000 + 1_000 * (b % 3)
+        fields.update(action="APPLY", spec=json.dumps(found), parent=spec.digest(), generation=0)
     elif kind == "ROLLBACK":
         fields["arguments"] = {"variant": variant}
         if b % 13 == 0:

@@ -149,7 +149,6 @@ def _old_numbers(self: Any, columns: Any) -> Any:
 
 
 def _one_shot_timer(self: Any, deadline_ms: int) -> list[bytes]:
-    """A request alone with its deadline is forgotten when another has been given up before."""
     keys: list[bytes] = _timer(self, deadline_ms)
     return keys if len(self.open) < 3 or keys else []
 
@@ -368,8 +367,8 @@ BUGS: Final[Mapping[str, Bug]] = {
     "nobody expires": Bug(
         "more requests are open than may be", JOINING, predictions.Predictions, "_expire",
         _nothing),
-    "timer lost at the cap": Bug(
-        "giving one up takes the timer of the next away", JOINING, requests.Requests, "timer",
+    "timers lost in a crowd": Bug(
+        "with three open requests a new deadline gets no timer", JOINING, requests.Requests, "timer",
         _one_shot_timer),
     "layouts numbered by run": Bug(
         "numbers depend on where a fetch ended", JOINING, predictions.Predictions, "_layouts",

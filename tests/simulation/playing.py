@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from tests.simulation.copies import check_copies
+from tests.simulation.copies import check_copies, check_order
 from tests.simulation.decided import check_decided
+from tests.simulation.decoding import read_each
 from tests.simulation.invariants import Violation, hold
 from tests.simulation.joined import batch_of, check_caps, check_joined
 from tests.simulation.schedule import Schedule
@@ -18,8 +20,10 @@ from tests.simulation.serving import TIMED, Clock
 from tests.simulation.steps import play
 from tests.simulation.workers import reference
 from tests.simulation.world import HEAL_ROUNDS, World
-from tidegate.streams import folding
-from tidegate.streams.deciding import decider
+from tidegate.schemas.decoding.batch import BatchDecoder
+from tidegate.schemas.events import BucketRange
+from tidegate.streams import folding, routing
+from tidegate.streams.deciding import decider, experiment
 
 
 @dataclass(slots=True)
@@ -62,6 +66,7 @@ def _play(world: World, schedule: Schedule) -> None:
     hold("I20", rounds < HEAL_ROUNDS, "still busy after", rounds, "rounds")
     for role in world.roles:
         fold, outputs = reference(role, world.cluster, world.make, world.config.reference_limit)
+        check_order(world, role)
         check_copies(world, role, fold, outputs)
         if role.name == "joiner":
             check_joined(world, role.partition, fold, outputs)
@@ -71,15 +76,19 @@ def _play(world: World, schedule: Schedule) -> None:
 
 @contextmanager
 def _time_and_constants(schedule: Schedule) -> Iterator[World]:
-    """Modules that read a clock read the world's; equal batches are decoded once."""
+    """Modules that read a clock read the world's; what is pure and slow is done once."""
     kept = [(module, module.time) for module in TIMED]  # type: ignore[attr-defined]
     cut_records, decode = folding.CUT_RECORDS, decider.decode_observation
+    read, allocate = BatchDecoder._read, experiment.allocate
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     clock = Clock()
     try:
         folding.CUT_RECORDS = schedule.config.cut_records
         decider.decode_observation = batch_of
+        experiment.allocate = _allocate
+        if not schedule.config.columns:
+            BatchDecoder._read = read_each  # type: ignore[method-assign]
         for module, _ in kept:
             module.time = clock  # type: ignore[attr-defined]
         world = World(schedule.config)
@@ -87,9 +96,25 @@ def _time_and_constants(schedule: Schedule) -> Iterator[World]:
         yield world
     finally:
         folding.CUT_RECORDS, decider.decode_observation = cut_records, decode
+        experiment.allocate = allocate
+        BatchDecoder._read = read  # type: ignore[method-assign]
         for module, time in kept:
             module.time = time  # type: ignore[attr-defined]
         logging.disable(level)
+
+
+def _allocate(
+    weights: Mapping[str, int], previous: Sequence[BucketRange] = ()
+) -> tuple[BucketRange, ...]:
+    return _allocated(tuple(sorted(weights.items())), tuple(previous))
+
+
+@lru_cache(4_096)
+def _allocated(
+    weights: tuple[tuple[str, int], ...], previous: tuple[BucketRange, ...]
+) -> tuple[BucketRange, ...]:
+    """Pure, slow for a schedule, and asked the same again and again."""
+    return routing.allocate(dict(weights), previous)
 
 
 def trace_of(world: World) -> str:

@@ -38,6 +38,7 @@ class Config:
     emit_interval_ms: int
     facts_per_batch: int
     reference_limit: int
+    columns: bool
 
     @property
     def joining(self) -> JoinerSettings:
@@ -74,7 +75,7 @@ USUAL: Final = {
 }  # fmt: skip
 FAULTS: Final = {
     "repeat": 3, "held": 4, "release": 5, "garbage": 2, "leader": 3, "crash": 4, "zombie": 2,
-    "corrupt": 2, "clock": 1, "silence": 1, "missed": 3, "second": 1, "ask": 2, "overlap": 2,
+    "corrupt": 2, "clock": 1, "silence": 1, "missed": 3, "second": 1, "rogue": 1, "ask": 2, "overlap": 2,
 }  # fmt: skip
 """Fault kinds and their usual weight; which are in the mix is drawn per seed."""
 SERVICE_FAULTS: Final = {"restart": 2, "cutoff": 2, "failing": 2, "stale": 1, "again": 2}
@@ -91,9 +92,10 @@ def draw(seed: int) -> Schedule:
         checkpoint_records=chance.choice((5, 20, 60, 1_000)),
         cut_records=chance.choice((4, 16, 100_000)),
         open_max=chance.choice((3, 1_000, 1_000, 1_000)),
-        emit_interval_ms=chance.choice((100, 500, 1_000)),
-        facts_per_batch=chance.choice((3, 5_000, 5_000)),
-        reference_limit=chance.choice((1, 5, 1_000, 1_000)),
+        emit_interval_ms=chance.choice((100, 500, 1_000, 1_000)),
+        facts_per_batch=chance.choice((3, *[5_000] * 4)),
+        reference_limit=chance.choice((2, 7, 1_000, 1_000, 1_000)),
+        columns=chance.random() < 0.25,
     )
     weights = dict(USUAL[kind])
     if chance.random() > 0.1:  # some schedules have good weather

@@ -275,7 +275,8 @@ class Service:
                 self.link.cut(experiment)
 
     def assign(self, experiment: str, unit: str, request_id: str) -> Assignment:
-        """The real draw."""
+        """The real draw; the keeper's thread has run since anything arrived."""
+        self.link.linked_at = max(self.link.linked_at, self.reporter.acknowledged_at)
         return Client.assign(
             self.client, experiment, unit, request_id=request_id, default="champion"
         )

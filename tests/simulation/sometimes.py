@@ -26,7 +26,7 @@ _ACTIONS = (
     "ABORT", "FINISH", "HOLD", "REFUSED",
 )  # fmt: skip
 _PHASES = ("RUNNING", "PAUSED", "PROMOTED", "COMPLETED", "ROLLED_BACK", "ABORTED", "FLAG")
-_REASONS = ("SPLIT", "DEFAULT", "ROLLED_BACK", "BREAKER", "STALE")
+_REASONS = ("SPLIT", "DEFAULT", "EXCLUDED", "ROLLED_BACK", "BREAKER", "STALE")
 _DECIDER = (
     "batches_next", "batches_known", "batches_gap", "control_repeated", "control_refused",
     "facts_counted", "facts_of_other_generations", "control_dead_lettered",

@@ -12,7 +12,7 @@ from tests.simulation.traffic import INPUTS, garbage
 from tests.simulation.workers import CRASH_POINTS
 from tests.simulation.world import World
 from tidegate.schemas import codec
-from tidegate.schemas.marks import Marker
+from tidegate.schemas.marks import Marker, Tick
 from tidegate.schemas.partitioner import partition_of
 
 Step = Callable[[World, int, int], None]
@@ -117,9 +117,9 @@ def facts(world: World, a: int, b: int) -> None:
 def order(world: World, a: int, b: int) -> None:
     """A person wants something."""
     state = world.experiment()
-    generation, digest = (0, "") if state is None else (state.generation, state.spec.digest())
+    generation, spec = (0, None) if state is None else (state.generation, state.spec)
     world.orders += 1
-    control = people.order(world.orders, a, b, generation, digest, world.now_ms)
+    control = people.order(world.orders, a, b, generation, spec, world.now_ms)
     sent = Sent(("control", 0), control.experiment.encode(), codec.encode(control), world.now_ms)
     world.cluster.send(sent, held=world.held and a % 4 == 0)
 
@@ -220,6 +220,20 @@ def second(world: World, a: int, b: int) -> None:
         world.tickers.append(world.new_ticker((0, 50, -3_000, 200_000)[a % 4]))
 
 
+def rogue(world: World, a: int, b: int) -> None:
+    """Something writes a time that nobody announced: folds must not believe it.
+
+    The first tick of a log always counts, so there must have been one.
+    """
+    ahead_ms = (601_000 + 7_200_000, 10**11, 10**15)[a % 3]
+    for place in world.places:
+        has_time = world.cluster.logs[place].times()[-1:] > [0]
+        chosen = has_time and (b % 2 or place == world.places[b % 3])
+        if chosen and place not in world.cluster.away:
+            mark = Tick(world.now_ms + ahead_ms)
+            world.cluster.append(place, Entry(None, mark, b"", world.now_ms))
+
+
 def ask(world: World, a: int, b: int) -> None:
     """A checkpoint is due by time."""
     crew = world.crew()
@@ -279,6 +293,6 @@ STEPS: Mapping[str, Step] = {
     "shadow": shadow, "facts": facts, "order": order, "poll": poll, "repeat": repeat, "held": held,
     "release": release, "garbage": write_garbage, "leader": leader, "crash": crash,
     "zombie": zombie, "corrupt": corrupt, "clock": clock, "silence": silence, "missed": missed,
-    "second": second, "ask": ask, "overlap": overlap, "restart": restart, "cutoff": cutoff,
+    "second": second, "rogue": rogue, "ask": ask, "overlap": overlap, "restart": restart, "cutoff": cutoff,
     "failing": failing, "stale": stale, "again": again,
 }  # fmt: skip

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tests.simulation.logs import Cluster, Entry, Place
+from tidegate.agents.hosting.checkpoints import KEPT_CHECKPOINTS
 from tidegate.agents.hosting.restore import _Tail
 from tidegate.agents.hosting.snapshots import (
+    Manifest,
     chunk_key,
     encode_manifest,
     manifest_key,
@@ -92,7 +94,9 @@ class Worker:
     waiting: list[tuple[Checkpoint, int]] = field(default_factory=list)
     emitted: dict[Place, list[Output]] = field(default_factory=dict)
     checkpoints: list[tuple[Checkpoint, Counter[Place]]] = field(default_factory=list)
+    written: list[Manifest] = field(default_factory=list)
     armed: tuple[str, int] | None = None
+    passed_over: bool = False
     restored: int = -1
     sent: int = 0
 
@@ -162,12 +166,13 @@ class Worker:
             key = manifest_key(self.role.name, manifest.partition, manifest.released)
             records.append((key, encode_manifest(manifest)))
             self.reach("manifest")
-            older = [it for it in self.snapshots.tail(self.role).known() if it != manifest]
-            older = [it for it in older if it.released < manifest.released]
-            for old in older[:-1]:
+            self.written = [it for it in self.written if it.released != manifest.released]
+            self.written.append(manifest)
+            for old in self.written[:-KEPT_CHECKPOINTS]:
                 for key in tombstone_keys(old):
                     records.append((key, None))
                     self.reach("tombstone")
+            del self.written[:-KEPT_CHECKPOINTS]
 
 
 def boot(
@@ -189,7 +194,10 @@ def boot(
     worker = Worker(role, cluster, snapshots, fold, incarnation, now_ms)
     outputs.append(worker.emit)
     kept.append(worker.keep)
-    found = next(snapshots.tail(role).verified(), None)
+    tail = snapshots.tail(role)
+    found = next(tail.verified(), None)
+    worker.written = [it for it in tail.known() if found and it.released <= found[0].released]
+    worker.passed_over = len(tail.known()) > len(worker.written)
     if found is not None:
         fold.load(found[1])
         worker.restored = fold.released

@@ -27,8 +27,8 @@ JOINED = ("predictions", "shadow-predictions", "outcomes")
 DECIDED = ("control", "applied", "observations")
 DECIDER = Role("decider", 0)
 HEAL_ROUNDS = 24
-HEAL_MS = 400
-QUIET_ROUNDS = 4
+HEAL_MS = 700
+QUIET_ROUNDS = 3
 
 
 class TickProducer:
@@ -158,8 +158,7 @@ class World:
         self.workers[role] = worker
         self.all_workers.append(worker)
         self.seen["started from a checkpoint" if worker.restored >= 0 else "started anew"] += 1
-        newest = self.snapshots[role].tail(role).known()[-1:]
-        self.seen["older checkpoint used"] += bool(newest and newest[0].released > worker.restored)
+        self.seen["older checkpoint used"] += worker.passed_over
         return worker
 
     def alive(self, role: Role) -> Worker:
