@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import numpy as np
+
 from tests.simulation.copies import check_copies, check_order
 from tests.simulation.decided import check_decided
 from tests.simulation.decoding import read_each
@@ -43,7 +45,7 @@ def run(schedule: Schedule, trace: bool = False) -> Result:
     """The schedule's two phases, then every invariant."""
     result = Result(schedule.config.seed, schedule.config.kind)
     try:
-        with _time_and_constants(schedule) as world:
+        with np.errstate(all="raise", under="ignore"), _time_and_constants(schedule) as world:
             result.seen = world.seen
             _play(world, schedule)
             result.draws = world.sums()
