@@ -1,4 +1,4 @@
-"""Simulated topics: append-only lists, brokers that duplicate and reorder, and a merged log's time."""
+"""Simulated topics: append-only lists, brokers that duplicate and reorder, a log's own time."""
 
 from __future__ import annotations
 

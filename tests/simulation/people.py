@@ -65,7 +65,8 @@ def wire(release: int, breach: int, models: int, plain: bool) -> str:
 
 KINDS = (
     "ROLLBACK", "PAUSE", "RESUME", "PROMOTE", "APPLY", "ROLLBACK", "NEXT", "SET", "ABORT",
-    "RESTART", "ROLLBACK", "STRANGE", "AMEND", "AMEND", "OTHER", "PROMOTE", "NEXT", "APPLY", "ROLLBACK", "RESUME",
+    "RESTART", "ROLLBACK", "STRANGE", "AMEND", "AMEND", "AMEND", "AMEND", "OTHER", "PROMOTE",
+    "NEXT", "APPLY", "ROLLBACK", "RESUME",
 )  # fmt: skip
 
 
@@ -78,8 +79,8 @@ def order(
         "control_id": f"order-{number}", "experiment": EXPERIMENT, "action": kind,
         "actor": "ann", "role": "owner", "reason": "", "issued_at": now_ms,
     }  # fmt: skip
-    if b % 7 == 0:
-        fields["expires_at"] = now_ms + 100 * (b % 5)
+    if b % 4 == 0:
+        fields["expires_at"] = now_ms + 100 * (b % 5) - 200
     if b % 5 == 0:
         # No rollback names a generation to come: services would keep it in mind, the decider not.
         ahead = int(kind != "ROLLBACK")

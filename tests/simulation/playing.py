@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from tests.simulation.decided import check_decided
 from tests.simulation.decoding import read_each
 from tests.simulation.invariants import Violation, hold
 from tests.simulation.joined import batch_of, check_caps, check_joined
+from tests.simulation.planting import swapped
 from tests.simulation.schedule import Schedule
 from tests.simulation.serving import TIMED, Clock
 from tests.simulation.steps import play
@@ -79,29 +81,22 @@ def _play(world: World, schedule: Schedule) -> None:
 @contextmanager
 def _time_and_constants(schedule: Schedule) -> Iterator[World]:
     """Modules that read a clock read the world's; what is pure and slow is done once."""
-    kept = [(module, module.time) for module in TIMED]  # type: ignore[attr-defined]
-    cut_records, decode = folding.CUT_RECORDS, decider.decode_observation
-    read, allocate = BatchDecoder._read, experiment.allocate
-    level = logging.root.manager.disable
+    clock, level = Clock(), logging.root.manager.disable
+    changes: list[tuple[Any, str, Any]] = [
+        *((module, "time", clock) for module in TIMED),
+        (folding, "CUT_RECORDS", schedule.config.cut_records),
+        (decider, "decode_observation", batch_of),
+        (experiment, "allocate", _allocate),
+    ]
+    if not schedule.config.columns:
+        changes.append((BatchDecoder, "_read", read_each))
     logging.disable(logging.CRITICAL)
-    clock = Clock()
     try:
-        folding.CUT_RECORDS = schedule.config.cut_records
-        decider.decode_observation = batch_of
-        experiment.allocate = _allocate
-        if not schedule.config.columns:
-            BatchDecoder._read = read_each  # type: ignore[method-assign]
-        for module, _ in kept:
-            module.time = clock  # type: ignore[attr-defined]
-        world = World(schedule.config)
-        clock.now_ms = world.now
-        yield world
+        with swapped(*changes):
+            world = World(schedule.config)
+            clock.now_ms = world.now
+            yield world
     finally:
-        folding.CUT_RECORDS, decider.decode_observation = cut_records, decode
-        experiment.allocate = allocate
-        BatchDecoder._read = read  # type: ignore[method-assign]
-        for module, time in kept:
-            module.time = time  # type: ignore[attr-defined]
         logging.disable(level)
 
 

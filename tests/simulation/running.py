@@ -6,7 +6,7 @@ import gc
 import math
 import multiprocessing
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -25,12 +25,16 @@ DEVIATION_MAX = 6.0
 million honest runs one deviates more."""
 
 
+def _seconds() -> defaultdict[str, float]:
+    return defaultdict(float)
+
+
 @dataclass(slots=True)
 class Summary:
     """What schedules came to together. `cpu_seconds` is the sum over all processes."""
 
     schedules: Counter[str] = field(default_factory=Counter)
-    cpu_seconds: Counter[str] = field(default_factory=Counter)
+    cpu_seconds: defaultdict[str, float] = field(default_factory=_seconds)
     seen: Counter[str] = field(default_factory=Counter)
     failures: list[Result] = field(default_factory=list)
     deviation: float = 0.0
@@ -40,7 +44,8 @@ class Summary:
     def add(self, other: Summary) -> None:
         """Another part of the same run."""
         self.schedules += other.schedules
-        self.cpu_seconds += other.cpu_seconds
+        for kind, seconds in other.cpu_seconds.items():
+            self.cpu_seconds[kind] += seconds
         self.seen += other.seen
         self.failures += other.failures
         self.deviation += other.deviation
@@ -99,7 +104,9 @@ def run_all(
     return whole
 
 
-def _mapped(what: Callable[[Item], Found], items: list[Item], processes: int) -> Iterator[Found]:
+def _mapped(
+    what: Callable[[Item], Found], items: list[Item], processes: int
+) -> Iterator[Found]:
     if processes == 1:
         yield from map(what, items)
         return
@@ -115,7 +122,7 @@ def _begin() -> None:
 
 
 def hunt(name: str, first: int, count: int, to_the_end: bool = True) -> planted.Caught:
-    """One planted bug against `count` schedules of the kinds that may catch it, or the first hit."""
+    """One planted bug against `count` schedules of its kinds; else up to the first that catches."""
     bug = planted.BUGS[name]
     caught, tried, at = Counter[str](), 0, -1
     with bug.planted():

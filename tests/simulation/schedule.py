@@ -66,7 +66,7 @@ class Schedule:
 USUAL: Final = {
     "join": {"serve": 22, "outcome": 26, "shadow": 5, "tick": 24, "work": 56, "acknowledge": 16},
     "decide": {
-        "facts": 14, "tick": 20, "work": 40, "acknowledge": 16, "order": 7, "poll": 26, "serve": 8,
+        "facts": 14, "tick": 20, "work": 40, "acknowledge": 16, "order": 10, "poll": 26, "serve": 8,
     },
     "loop": {
         "serve": 22, "outcome": 16, "tick": 24, "work": 64, "acknowledge": 20, "order": 6,
@@ -75,7 +75,8 @@ USUAL: Final = {
 }  # fmt: skip
 FAULTS: Final = {
     "repeat": 3, "held": 4, "release": 5, "garbage": 2, "leader": 3, "crash": 4, "zombie": 2,
-    "corrupt": 2, "clock": 1, "silence": 1, "missed": 3, "second": 1, "rogue": 1, "ask": 2, "overlap": 2,
+    "corrupt": 2, "clock": 1, "silence": 1, "missed": 3, "second": 1, "rogue": 1, "ask": 2,
+    "overlap": 2,
 }  # fmt: skip
 """Fault kinds and their usual weight; which are in the mix is drawn per seed."""
 SERVICE_FAULTS: Final = {"restart": 2, "cutoff": 2, "failing": 2, "stale": 1, "again": 2}

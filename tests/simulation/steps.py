@@ -8,7 +8,7 @@ from tests.simulation import people
 from tests.simulation.logs import Entry, Sent
 from tests.simulation.schedule import Event
 from tests.simulation.serving import READ
-from tests.simulation.traffic import INPUTS, garbage
+from tests.simulation.traffic import garbage
 from tests.simulation.workers import CRASH_POINTS
 from tests.simulation.world import World
 from tidegate.schemas import codec
@@ -293,6 +293,6 @@ STEPS: Mapping[str, Step] = {
     "shadow": shadow, "facts": facts, "order": order, "poll": poll, "repeat": repeat, "held": held,
     "release": release, "garbage": write_garbage, "leader": leader, "crash": crash,
     "zombie": zombie, "corrupt": corrupt, "clock": clock, "silence": silence, "missed": missed,
-    "second": second, "rogue": rogue, "ask": ask, "overlap": overlap, "restart": restart, "cutoff": cutoff,
-    "failing": failing, "stale": stale, "again": again,
+    "second": second, "rogue": rogue, "ask": ask, "overlap": overlap, "restart": restart,
+    "cutoff": cutoff, "failing": failing, "stale": stale, "again": again,
 }  # fmt: skip

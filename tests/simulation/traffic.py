@@ -11,14 +11,18 @@ from tidegate.schemas import codec
 from tidegate.schemas.context import Context
 from tidegate.schemas.decoding.hashes import digests
 from tidegate.schemas.events import Outcome, Prediction, ShadowPrediction
-from tidegate.schemas.facts import ObservationBatch, columns_to_table, empty_table, encode_observation
-from tidegate.schemas.facts import COLUMNS
+from tidegate.schemas.facts import (
+    COLUMNS,
+    ObservationBatch,
+    columns_to_table,
+    empty_table,
+    encode_observation,
+)
 
 REQUESTS = 16
 AFTER_MS = (0, 10, -500, -501, REWARD_WAIT_MS - 1, REWARD_WAIT_MS, 700, 40, 300, -100, 9_000)
 VALUES = (1.0, 1.0, 0.0, -2.5)
 METRICS = ("conversion", "clicks")
-INPUTS = ("predictions", "shadow-predictions", "outcomes", "control", "applied", "observations")
 
 
 @dataclass

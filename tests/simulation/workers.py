@@ -185,15 +185,15 @@ def boot(
     checkpoint_records: int,
 ) -> Worker:
     """A new process: goes on from the highest checkpoint that verifies, else from the beginning."""
-    outputs: list[Callable[[Output], None]] = []
-    handler = make(role, lambda output: outputs[0](output))
-    kept: list[Callable[[Checkpoint], None]] = []
-    fold = PartitionFold(
-        role.partition, 3, handler, lambda checkpoint: kept[0](checkpoint), checkpoint_records
-    )
+
+    def emit(output: Output) -> None:
+        worker.emit(output)
+
+    def keep(checkpoint: Checkpoint) -> None:
+        worker.keep(checkpoint)
+
+    fold = PartitionFold(role.partition, 3, make(role, emit), keep, checkpoint_records)
     worker = Worker(role, cluster, snapshots, fold, incarnation, now_ms)
-    outputs.append(worker.emit)
-    kept.append(worker.keep)
     tail = snapshots.tail(role)
     found = next(tail.verified(), None)
     worker.written = [it for it in tail.known() if found and it.released <= found[0].released]
@@ -220,7 +220,7 @@ def reference(
     outputs: list[Output] = []
     fold = PartitionFold(role.partition, 3, make(role, outputs.append))
     feed = partial(_feed_some, fold, role, cluster, limit)
-    while any([feed(rank) for rank in (2, 0, 1)]):
+    while sum(feed(rank) for rank in (2, 0, 1)):
         fold.drain()
     return fold, outputs
 
