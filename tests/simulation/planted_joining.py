@@ -9,6 +9,7 @@ from tests.simulation.planting import JOINING, Bug, before, nothing
 from tidegate.agents import ticker
 from tidegate.agents.hosting import restore
 from tidegate.agents.hosting.snapshots import Manifest, unpack
+from tidegate.schemas.marks import Marker
 from tidegate.streams import folding, merge
 from tidegate.streams.joining import (
     attribution,
@@ -87,10 +88,6 @@ def _trusting(manifest: Manifest, chunks: list[bytes]) -> bytes | None:
 
 
 
-def _silent_ticker(self: Any, place: Any, to_ms: int) -> None:
-    self._reached_ms[place] = to_ms
-
-
 BUGS: Final[Mapping[str, Bug]] = {
     "window closed above": Bug(
         "an outcome exactly at the end of the reward wait is credited", JOINING, attribution,
@@ -167,8 +164,8 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a broken clock moves log time without announcement", JOINING, merge,
         "MAX_TICK_STEP_MS", 10**15),
     "no announcements": Bug(
-        "the ticker never announces a jump, and time stands still for ever", JOINING,
-        ticker.Ticker, "_announce", _silent_ticker),
+        "the ticker announces jumps in words that no fold reads, and time stands still for ever",
+        JOINING, ticker, "time_jump", lambda to_ms: Marker("time-jump", {"to": str(to_ms)})),
     "log times not restored": Bug(
         "after a restart records have log time 0 until the next tick", JOINING,
         folding.PartitionFold, "load", _load_without_times),

@@ -91,7 +91,6 @@ class World:
         )
         ticker = Ticker(settings, TickProducer(self), clock)
         ticker._places = [place for place in ticker._places if place in self.places]
-        ticker.announce()
         return ticker
 
     def tick(self) -> None:
