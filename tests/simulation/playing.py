@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.simulation.audited import check_audit
 from tests.simulation.copies import check_copies, check_order
 from tests.simulation.decided import check_decided
 from tests.simulation.decoding import read_each
@@ -68,6 +69,7 @@ def _play(world: World, schedule: Schedule) -> None:
             check_caps(worker, world.config.open_max)
     rounds = world.heal()
     hold("I20", rounds < HEAL_ROUNDS, "still busy after", rounds, "rounds")
+    derived = {}
     for role in world.roles:
         fold, outputs = reference(role, world.cluster, world.make, world.config.reference_limit)
         check_order(world, role)
@@ -76,6 +78,10 @@ def _play(world: World, schedule: Schedule) -> None:
             check_joined(world, role.partition, fold, outputs)
         else:
             check_decided(world, fold, outputs)
+        derived[role] = outputs
+    if schedule.config.audited:
+        check_audit(world, derived)
+        world.seen["audited"] += 1
 
 
 @contextmanager

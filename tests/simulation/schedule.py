@@ -39,6 +39,7 @@ class Config:
     facts_per_batch: int
     reference_limit: int
     columns: bool
+    audited: bool
 
     @property
     def joining(self) -> JoinerSettings:
@@ -97,6 +98,7 @@ def draw(seed: int) -> Schedule:
         facts_per_batch=chance.choice((3, *[5_000] * 4)),
         reference_limit=chance.choice((2, 7, 1_000, 1_000, 1_000)),
         columns=chance.random() < 0.25,
+        audited=chance.random() < 0.25,
     )
     weights = dict(USUAL[kind])
     if chance.random() > 0.1:  # some schedules have good weather
