@@ -36,8 +36,8 @@ check: .venv/dev ## lint, types, direction of imports
 bench: .venv/dev ## list the benchmarks; NAME=joiner runs one
 	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
-simulate: .venv/dev ## play whole releases in memory, seeded, with crashes and replays
-	@$(BIN)/pytest tests/simulation -q
+simulate: .venv/dev ## play N schedules of faults from SEED on (ARGS=--planted hunts planted bugs)
+	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),0) --schedules $(or $(N),2000) $(ARGS)
 
 fuzz: .venv/dev ## mutate a million recorded frames (ARGS="--mutations 20000 --seed 7")
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -67,6 +67,7 @@ class Decider:
         self._journal = Journal(partition, engine, emit)
         self._seen = SeenIds()
         self._offsets = [0] * len(TOPICS)
+        self._stamped_ms = 0  # Kafka timestamp of the order that is being taken
         self._heartbeat_ms = 0
         self._status_ms = 0
         self._counters: Counter[str] = Counter()
@@ -104,6 +105,7 @@ class Decider:
         if run.rank != OBSERVATIONS:  # those are the joiner's, never framed for a registry
             codec.require_bound(run.values[run.start : run.stop], self._bindings)
         (decode, take), topic = self._readers[run.rank], TOPICS[run.rank]
+        is_order = run.rank == CONTROL
         for index in range(run.start, run.stop):
             value = run.values[index]
             self._counters[f"{topic}.input"] += 1
@@ -116,6 +118,8 @@ class Decider:
                 self._journal.dead_letter(topic, offset, self.log_time_ms, value, error)
                 continue
             self._counters[f"{topic}.counted"] += 1
+            if is_order:
+                self._stamped_ms = run.timestamps(index)
             take(found)
 
     def marker(self, rank: int, offset: int, marker: Marker) -> None:
@@ -180,7 +184,8 @@ class Decider:
             return
         self._seen.add(order.control_id, order.issued_at, self.log_time_ms)
         if state is not None:
-            self._decide(state, orders.answer(state, order, self.log_time_ms), order.control_id)
+            answer = orders.answer(state, order, self.log_time_ms, self._stamped_ms)
+            self._decide(state, answer, order.control_id)
             return
         spec = orders.first_apply(order, self.log_time_ms)
         if isinstance(spec, str):
@@ -224,7 +229,8 @@ class Decider:
         rose = self.sequences.accept(batch.source_partition, batch.log_time_ms)
         for state in touched:
             self._judge_guardrails(state)
-        if rose:
+        # Before the first tick here nothing has begun, so nothing can have lasted.
+        if rose and self.log_time_ms:
             for _, state in sorted(self.experiments.items()):
                 proposal = judging.step(state, self.sequences.watermark_ms)
                 if proposal is not None:

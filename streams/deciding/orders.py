@@ -22,8 +22,16 @@ from tidegate.streams.strategies.flag import set_weights
 from tidegate.streams.wording import basis_points, listing
 
 
-def fault_of(order: Control, generation: int, log_time_ms: int) -> str:
-    """Why an order cannot be looked at: expired, or meant for another generation; or nothing."""
+def fault_of(order: Control, generation: int, log_time_ms: int, stamped_ms: int) -> str:
+    """Why an order cannot be looked at: expired, or meant for another generation; or nothing.
+
+    `stamped_ms` is the record's Kafka timestamp. Clients know no log time: what they obey by
+    themselves, a ROLLBACK that names the running generation, expires here as it does there.
+    """
+    if order.action == "ROLLBACK" and order.generation == generation:
+        if order.expires_at and stamped_ms > order.expires_at:
+            return f"it expired {stamped_ms - order.expires_at} ms before it was sent"
+        return ""
     if order.expires_at and log_time_ms > order.expires_at:
         return f"it expired {log_time_ms - order.expires_at} ms before it arrived"
     if log_time_ms - order.issued_at > HORIZON_MS:
@@ -44,9 +52,11 @@ def is_own(order: Control, state: ExperimentState | None) -> bool:
     return is_past or order.arguments.get("variant", "") in state.rolled_back
 
 
-def answer(state: ExperimentState, order: Control, log_time_ms: int) -> Proposal:
+def answer(
+    state: ExperimentState, order: Control, log_time_ms: int, stamped_ms: int
+) -> Proposal:
     """What the order does to an experiment that exists; REFUSED when it does nothing."""
-    fault = fault_of(order, state.generation, log_time_ms)
+    fault = fault_of(order, state.generation, log_time_ms, stamped_ms)
     if fault:
         return refused(f"{order.action} refused: {fault}")
     carry_out = ORDERS.get(order.action)
@@ -61,7 +71,7 @@ def answer(state: ExperimentState, order: Control, log_time_ms: int) -> Proposal
 
 def first_apply(order: Control, log_time_ms: int) -> ExperimentSpec | str:
     """The spec of an experiment's first APPLY, or why it is refused."""
-    fault = fault_of(order, 0, log_time_ms)
+    fault = fault_of(order, 0, log_time_ms, log_time_ms)
     if fault:
         return f"{order.action} refused: {fault}"
     if order.action != "APPLY" or order.spec is None:
@@ -158,9 +168,12 @@ def _rollback(state: ExperimentState, order: Control) -> Proposal:
     if variant not in candidates:
         return refused(_which(state, "ROLLBACK", variant))
     heir = order.arguments.get("to") or state.control
+    what = f"{variant} rolled back"
     if heir == variant or (heir != state.control and heir not in candidates):
-        return refused(f"ROLLBACK refused: {heir} cannot take over from {variant}")
-    return moves.roll_back(state, variant, Grounds(said(order, f"{variant} rolled back")), heir)
+        # Clients have obeyed the record: a refusal would be a table that nobody follows.
+        what += f" to {state.control}, because {heir} cannot take over,"
+        heir = state.control
+    return moves.roll_back(state, variant, Grounds(said(order, what)), heir)
 
 
 def _which(state: ExperimentState, action: str, variant: str) -> str:

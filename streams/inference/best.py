@@ -26,6 +26,7 @@ _FEW = 100.0
 _STEPS: Floats = np.linspace(-8.0, 8.0, 17)
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 _TOLERANCE = 1e-6
+_EDGE = 1e-12
 
 
 class _Normal:
@@ -52,7 +53,8 @@ class _Beta:
         # A skewed tail reaches beyond eight deviations, but never beyond 0 and 1.
         self.edges: Floats = np.clip([0.0, *(center + deviation * _STEPS), 1.0], 0.0, 1.0)
         mode = (self.a - 1.0) / (whole - 2.0) if whole > 2.0 else 0.5
-        self.peak = float(self._log(np.array([mode]))[0])
+        # Only a scale, but it must be finite: a mean that rounding keeps from 1 has its mode there.
+        self.peak = float(self._log(np.clip([mode], _EDGE, 1.0 - _EDGE))[0])
 
     def density(self, x: Floats) -> Floats:
         inside = (x > 0.0) & (x < 1.0)

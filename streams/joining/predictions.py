@@ -54,11 +54,7 @@ class Predictions:
         refuse(state, run, columns, columns.served_at)
         tails = state.interned.tails.numbers(columns.tails)
         attributes = state.interned.attributes.numbers(columns.attributes)
-        layouts = counts = [0] * len(tails)
-        if any(columns.features):
-            pairs = [doubles or _NO_DOUBLES for doubles in columns.features]
-            layouts = state.interned.layouts.numbers([names for names, _ in pairs])
-            counts = [len(names) for names, _ in pairs]
+        layouts, counts = self._layouts(columns)
         heads = list(map(
             HEAD.pack, columns.served_at, columns.units, tails, attributes, columns.propensity,
             columns.score, columns.latency, columns.label, layouts, counts,
@@ -68,6 +64,26 @@ class Predictions:
         rich = any(columns.features) or any(columns.measures)
         crowded = len(state.requests.open) + len(heads) > state.settings.open_max
         self._open(run, columns, heads, _Traits(tails, attributes, full, rich, crowded))
+
+    def _layouts(self, columns: PredictionColumns) -> tuple[list[int], list[int]]:
+        """Numbers of the features' layouts, and how many features there are.
+
+        Layouts of measures are of the same numbers and get theirs here as well, record by record:
+        numbered later, a run cut in two would number them otherwise.
+        """
+        interner = self._state.interned.layouts
+        if not any(columns.features) and not any(columns.measures):
+            return [0] * len(columns.keys), [0] * len(columns.keys)
+        pairs = [doubles or _NO_DOUBLES for doubles in columns.features]
+        counts = [len(names) for names, _ in pairs]
+        if not any(columns.measures):
+            return interner.numbers([names for names, _ in pairs]), counts
+        layouts = []
+        for (names, _), measures in zip(pairs, columns.measures, strict=True):
+            layouts.append(interner.number(names))
+            if measures is not None:
+                interner.number(measures[0])
+        return layouts, counts
 
     def _open(
         self, run: Run, columns: PredictionColumns, heads: list[bytes], traits: _Traits
@@ -122,6 +138,7 @@ class Predictions:
             if crowded or (serials and key in serials):
                 covers[0] = base + columns.index[place]
                 self._settle(key)
+                last_ms = -1  # giving one up may have taken the timer away
         covers[0] = base + run.stop - 1
 
     def _tell(self, key: bytes, columns: PredictionColumns, place: int, deadline_ms: int) -> None:

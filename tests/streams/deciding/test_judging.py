@@ -88,6 +88,18 @@ def test_what_was_applied_before_the_first_tick_holds_from_there() -> None:
     assert world.actions() == ["APPLY", "ADVANCE"]
 
 
+def test_facts_before_the_first_tick_pass_nothing() -> None:
+    """Joiners have log time already, this decider's own logs have none: nothing has lasted yet."""
+    world = World(log_time_ms=0)
+    world.apply({"canary": CANARY}, FULL)
+    world.observe(*good(), at_ms=START_MS)
+    assert world.actions() == ["APPLY"]
+    world.log_time_ms = START_MS
+    world.decider.advance(START_MS)
+    world.observe(*good(), at_ms=START_MS + 100)
+    assert world.actions() == ["APPLY"]
+
+
 def test_one_slow_joiner_of_two_holds_everything() -> None:
     """The watermark is the smallest of all source partitions."""
     world = World(partitions=2)

@@ -179,8 +179,6 @@ def test_a_repeated_wish_to_roll_back_is_fulfilled(three: World) -> None:
         ({}, "name the variant"),
         ({"variant": "champion"}, "is control"),
         ({"variant": "nobody"}, "not a candidate"),
-        ({"variant": "blue", "to": "blue"}, "cannot take over"),
-        ({"variant": "blue", "to": "nobody"}, "cannot take over"),
     ],
 )
 def test_rollbacks_that_are_refused(three: World, arguments: dict[str, str], said: str) -> None:
@@ -188,6 +186,17 @@ def test_rollbacks_that_are_refused(three: World, arguments: dict[str, str], sai
     three.order("ROLLBACK", arguments=arguments)
     assert three.last().action == "REFUSED"
     assert said in three.last().reason
+
+
+@pytest.mark.parametrize("heir", ["blue", "nobody"])
+def test_a_rollback_to_whom_it_cannot_go_is_carried_out(three: World, heir: str) -> None:
+    """Clients obey the record as soon as they read it, so the decider must not think otherwise:
+    control takes the share."""
+    three.order("ROLLBACK", arguments={"variant": "blue", "to": heir}, generation=1)
+    assert three.last().action == "ROLLBACK"
+    assert f"because {heir} cannot take over" in three.last().reason
+    assert three.last().weights["blue"] == 0
+    assert three.tables()[-1].rolled_back == ("blue",)
 
 
 @pytest.mark.parametrize("orders", list(itertools.permutations(["PROMOTE", "ROLLBACK", "RESUME"])))
@@ -289,6 +298,20 @@ def test_a_repeated_control_id_has_no_effect(world: World) -> None:
     world.order("PAUSE", control_id="same")
     assert world.actions() == ["APPLY", "PAUSE", "RESUME"]
     assert world.decider.counters()["order.repeated"] == 1
+
+
+def test_a_rollback_expires_by_the_clock_its_clients_go_by(world: World) -> None:
+    """Clients know a record's timestamp and no log time; were the decider to go by the other,
+    they would withhold what it lets serve."""
+    expires_at = world.log_time_ms + 10
+    wanted = {"generation": 1, "arguments": {"variant": "challenger"}, "expires_at": expires_at}
+    world.producer_ahead_ms = 11
+    world.order("ROLLBACK", **wanted)
+    assert world.last().reason == "ROLLBACK refused: it expired 1 ms before it was sent"
+    world.tick(60_000)
+    world.producer_ahead_ms = expires_at - world.log_time_ms
+    world.order("ROLLBACK", **wanted)
+    assert world.last().action == "ROLLBACK"
 
 
 def test_an_expired_order_is_refused(world: World) -> None:

@@ -106,6 +106,7 @@ class World:
     outputs: list[Output] = field(default_factory=list)
     log_time_ms: int = START_MS
     offsets: list[int] = field(default_factory=lambda: [0, 0, 0])
+    producer_ahead_ms: int = 0
     sequences: dict[int, int] = field(default_factory=dict)
     orders: int = 0
 
@@ -131,8 +132,12 @@ class World:
         offset = self.offsets[rank]
         self.offsets[rank] += 1
         self.decider.records(
-            Run(rank, self.log_time_ms, offset, [value], 0, 1, lambda index: self.log_time_ms)
+            Run(rank, self.log_time_ms, offset, [value], 0, 1, lambda index: self.stamped())
         )
+
+    def stamped(self) -> int:
+        """Kafka timestamp of what is sent, ms."""
+        return self.log_time_ms + self.producer_ahead_ms
 
     def mark(self, kind: str, **arguments: str) -> None:
         """A marker among the observations."""

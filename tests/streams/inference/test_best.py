@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,6 +94,17 @@ def test_arms_that_never_varied_and_are_equal_share_alike() -> None:
     got = probabilities([Arm("a", 50, 1.0, 0.0), Arm("b", 50, 1.0, 0.0)], "increase")
     assert got is not None
     assert got == pytest.approx({"a": 0.5, "b": 0.5})
+
+
+def test_a_mean_that_rounding_keeps_from_1_has_a_probability() -> None:
+    """Everyone converted, and combining strata left 1 - 1e-16: the density stays finite."""
+    arms = (Arm("champion", 4.0, 0.9999999999999999, 0.02295918367346938, True),
+            Arm("challenger", 3.0, 0.0, 0.03794642857142857, True))  # fmt: skip
+    whole = (replace(arms[0], mean=1.0), arms[1])
+    found, wanted = probabilities(arms, "increase"), probabilities(whole, "increase")
+    assert found is not None
+    assert wanted is not None
+    assert found["champion"] == pytest.approx(wanted["champion"], rel=1e-9)
 
 
 def test_without_data_nothing_is_said() -> None:

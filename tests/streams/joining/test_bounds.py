@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.streams.joining.scenario import Scenario
-from tests.streams.joining.traffic import SETTINGS
+from tests.streams.joining.traffic import BEGIN_MS, SETTINGS, prediction
 from tidegate.schemas.facts import NONE
 from tidegate.streams.joining.contexts import Interner, text_bytes
 from tidegate.streams.joining.layout import WAITING_OUTCOME
@@ -66,6 +66,19 @@ def test_too_many_open_requests_expire_earliest_deadline_first() -> None:
     scenario.reload().at(900)
     assert len(scenario.rows("closed")) == 2
     assert scenario.count("prediction.input") == 3
+
+
+def test_giving_one_up_within_a_run_loses_nobody_else() -> None:
+    """The deadline of the one that was given up comes again in the same run: that request has a
+    timer like any other, so it closes or expires, and the cap can be met for ever."""
+    scenario = Scenario(replace(SETTINGS, open_max=1)).predict("long", reward_wait_ms=20_000)
+    short = [prediction(f"r{n}", BEGIN_MS, reward_wait_ms=200) for n in range(3)]
+    scenario.send(0, *short)
+    assert scenario.count("prediction.expired") == 3
+    assert scenario.count("prediction.pending") == 1
+    scenario.reload().at(40_000)
+    assert scenario.count("prediction.pending") == 0
+    assert scenario.count("prediction.counted") == 1
 
 
 def test_a_deadline_whose_requests_all_expired_is_gone() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections import Counter, defaultdict
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,9 @@ from tests.streams.joining.oracle import expected
 from tests.streams.joining.traffic import SETTINGS, Joined, join, random_logs, request
 from tests.streams.logs import Log
 from tidegate.schemas import facts
-from tidegate.schemas.codec import decode_as
-from tidegate.schemas.events import DeadLetter
+from tidegate.schemas.codec import decode_as, encode
+from tidegate.schemas.events import DeadLetter, Prediction
+from tidegate.schemas.marks import Tick
 from tidegate.streams.joining import attribution, outcomes, predictions, state
 
 SEEDS = range(12)
@@ -112,6 +114,26 @@ def test_the_same_bytes_whatever_the_fetches(seed: int, size: int) -> None:
     again = join(logs, sizes=lambda: size, seed=size)
     assert again.outputs == reference.outputs
     assert again.fold.dump() == reference.fold.dump()
+
+
+def test_layouts_are_numbered_alike_in_one_run_and_in_two() -> None:
+    """Measures of one request and features of the next share numbers: the order of the records
+    decides which is smaller, not where a fetch ended."""
+    common: dict[str, Any] = {
+        "served_at": 100, "unit_id": "u", "propensity": 0.5, "experiment": "e", "generation": 1,
+        "variant": "a", "served_variant": "a", "model": "m", "model_version": "1",
+        "routing_epoch": 0, "routing_version": 1, "reason": "SPLIT", "reward_wait_ms": 1_000,
+        "status": "OK",
+    }  # fmt: skip
+    first = Prediction(request_id="r1", measures={"cost": 1.0}, **common)
+    second = Prediction(request_id="r2", features={"age": 2.0}, **common)
+    later = [Tick(200), Tick(2_000), Tick(4_000)]
+    logs: list[Log] = [
+        [Tick(100), encode(first), encode(second), *later], [Tick(100), *later], [Tick(100), *later]
+    ]  # fmt: skip
+    whole, cut = join(logs, sizes=lambda: 1_000), join(logs, sizes=lambda: 1)
+    assert cut.values("observations") == whole.values("observations")
+    assert cut.fold.dump() == whole.fold.dump()
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,0 +1,55 @@
+"""What a run must have seen at least once: one that saw no fault proves nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tests.simulation.schedule import FAULTS, SERVICE_FAULTS, USUAL
+from tests.simulation.workers import CRASH_POINTS
+
+if TYPE_CHECKING:
+    from tests.simulation.running import Summary
+
+ENOUGH: Final = 3_000
+"""From so many schedules on everything must have been seen."""
+
+_EVENTS = sorted({*FAULTS, *SERVICE_FAULTS, *(name for kind in USUAL.values() for name in kind)})
+_CLASSES = (
+    *(f"prediction {name}" for name in ("counted", "duplicate", "conflict", "expired",
+                                        "dead_lettered")),
+    *(f"{stream} {name}" for stream in ("shadow", "outcome")
+      for name in ("counted", "late", "orphan", "duplicate", "conflict", "dead_lettered")),
+)  # fmt: skip
+_LETTERS = ("framing", "schema", "truncated", "trailing", "value", "clock", "empty")
+_ACTIONS = (
+    "APPLY", "SET", "ADVANCE", "UPDATE", "PROMOTE", "ROLLBACK", "STEP_BACK", "PAUSE", "RESUME",
+    "ABORT", "FINISH", "HOLD", "REFUSED",
+)  # fmt: skip
+_PHASES = ("RUNNING", "PAUSED", "PROMOTED", "COMPLETED", "ROLLED_BACK", "ABORTED", "FLAG")
+_REASONS = ("SPLIT", "DEFAULT", "EXCLUDED", "ROLLED_BACK", "BREAKER", "STALE")
+_DECIDER = (
+    "batches_next", "batches_known", "batches_gap", "control_repeated", "control_refused",
+    "facts_counted", "facts_of_other_generations", "control_dead_lettered",
+    "applied_dead_lettered", "observations_dead_lettered",
+)  # fmt: skip
+
+SOMETIMES: Final = (
+    *(f"event: {name}" for name in _EVENTS),
+    *(f"crash: {name}" for name in (*CRASH_POINTS, "beside a damaged checkpoint",
+                                    "end of a zombie")),
+    *(f"class: {name}" for name in _CLASSES),
+    *(f"dead letter: {name}" for name in _LETTERS),
+    *(f"action: {name}" for name in _ACTIONS),
+    *(f"phase: {name}" for name in _PHASES),
+    *(f"reason: {name}" for name in _REASONS),
+    *(f"decider: {name}" for name in _DECIDER),
+    "started anew", "started from a checkpoint", "checkpoint damaged", "gap accepted",
+    "older checkpoint used", "statistics compared", "announced jump", "audited",
+)  # fmt: skip
+
+
+def missing(summary: Summary) -> list[str]:
+    """What should have been seen and was not; nothing is asked of short runs."""
+    if sum(summary.schedules.values()) < ENOUGH:
+        return []
+    return [name for name in SOMETIMES if not summary.seen[name]]
