@@ -304,7 +304,8 @@ def test_a_rollback_expires_by_the_clock_its_clients_go_by(world: World) -> None
     """Clients know a record's timestamp and no log time; were the decider to go by the other,
     they would withhold what it lets serve."""
     expires_at = world.log_time_ms + 10
-    wanted = {"generation": 1, "arguments": {"variant": "challenger"}, "expires_at": expires_at}
+    named = {"variant": "challenger"}
+    wanted: dict[str, Any] = {"generation": 1, "arguments": named, "expires_at": expires_at}
     world.producer_ahead_ms = 11
     world.order("ROLLBACK", **wanted)
     assert world.last().reason == "ROLLBACK refused: it expired 1 ms before it was sent"
