@@ -5,13 +5,13 @@ from __future__ import annotations
 from tidegate.streams.joining import attribution
 from tidegate.streams.joining.batches import ROW_BYTES, SUMMARY_BYTES
 from tidegate.streams.joining.layout import (
-    CLOSED_BYTES,
     HEAD,
     HEAD_BYTES,
     METRIC_ROW,
     TAIL_AND_SET,
     entries_start,
 )
+from tidegate.streams.joining.packed import Item
 from tidegate.streams.joining.state import ORPHAN, JoinState
 
 
@@ -19,9 +19,8 @@ def advance(state: JoinState, log_time_ms: int) -> None:
     """Log time reaches `log_time_ms`: everything before it is concluded, then batches are cut."""
     state.log_time_ms = log_time_ms
     requests, settings = state.requests, state.settings
-    for deadline_ms, keys in requests.due(log_time_ms):
-        _close(state, keys)
-        requests.remember(deadline_ms, len(keys))
+    for items in requests.due(log_time_ms):
+        _close(state, items)
     for key, item in state.waiting.expire(log_time_ms):
         state.give_up(ORPHAN, key, item)
     requests.forget(log_time_ms - settings.closed_memory_ms, settings.closed_max)
@@ -32,22 +31,19 @@ def advance(state: JoinState, log_time_ms: int) -> None:
         state.batches.forget_tails()
 
 
-def _close(state: JoinState, keys: list[bytes]) -> None:
+def _close(state: JoinState, requests: list[Item]) -> None:
     """The inner loop: what happens to almost every request stands here, the rest is called."""
     batches, interned = state.batches, state.interned
-    pop, closed = state.requests.open.pop, state.requests.closed
     items, tail_costs, name_costs = interned.tails.items, interned.tails.costs, interned.names.costs
     set_costs, least_cost, by_tail = interned.attributes.costs, batches.least_cost, batches.by_tail
-    state.counts["prediction.counted"] += len(keys)
-    for key in keys:
-        stored = pop(key)
+    state.counts["prediction.counted"] += len(requests)
+    for key, stored in requests:
         tail, held = TAIL_AND_SET.unpack_from(stored)
         shared = items[tail]
         if stored[HEAD_BYTES - 1] or shared is None or shared.deferred:
             _conclude(state, key, stored)
             continue
         entries = stored[HEAD_BYTES:]
-        closed[key] = stored[:CLOSED_BYTES] + entries
         batch = by_tail.get(tail) or batches.of(tail)
         rows = batch.rows
         cost = tail_costs[tail] + set_costs[held] + ROW_BYTES
@@ -65,7 +61,6 @@ def _conclude(state: JoinState, key: bytes, stored: bytes) -> None:
     """A request with features, or one that was deferred: never activated, it is no fact."""
     start = entries_start(stored)
     entries = stored[start:]
-    state.requests.closed[key] = stored[:CLOSED_BYTES] + entries
     _, _, tail, held, _, _, _, _, layout, _ = HEAD.unpack_from(stored)
     if state.interned.tails.get(tail).deferred and not attribution.is_activated(entries):
         return

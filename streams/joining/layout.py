@@ -78,3 +78,14 @@ DOUBLES_ROW: Final = struct.Struct("<III")
 def entries_start(state: bytes) -> int:
     """Where the entries of an open request begin."""
     return HEAD_BYTES + 8 * state[HEAD_BYTES - 1]
+
+
+def closed_value(state: bytes) -> bytes:
+    """What is kept of an open request once it has closed."""
+    return state[:CLOSED_BYTES] + state[entries_start(state) :]
+
+
+def is_open(state: bytes) -> bool:
+    """Whether a request is open, by the size of what is kept: features and entries are multiples
+    of eight bytes, and head and identity differ by none."""
+    return len(state) % 8 == HEAD_BYTES % 8

@@ -49,6 +49,7 @@ class Outcomes:
         state = self._state
         columns = self._decoder.decode(run.values, run.start, run.stop)
         refuse(state, run, columns, columns.occurred_at)
+        state.requests.recall(columns.keys)
         self._credit(run, columns, self._names(columns.tails))
         state.batches.covers[OUTCOME] = run.first_offset + run.stop - run.start
 

@@ -52,6 +52,7 @@ class Predictions:
         state = self._state
         columns = self._decoder.decode(run.values, run.start, run.stop)
         refuse(state, run, columns, columns.served_at)
+        state.requests.recall(columns.keys)
         tails = state.interned.tails.numbers(columns.tails)
         attributes = state.interned.attributes.numbers(columns.attributes)
         layouts, counts = self._layouts(columns)
@@ -62,7 +63,7 @@ class Predictions:
         # What a whole run lacks, its records need not be asked for one by one.
         full = NONE in tails or NONE in attributes or NONE in layouts
         rich = any(columns.features) or any(columns.measures)
-        crowded = len(state.requests.open) + len(heads) > state.settings.open_max
+        crowded = state.requests.open_count + len(heads) > state.settings.open_max
         self._open(run, columns, heads, _Traits(tails, attributes, full, rich, crowded))
 
     def _layouts(self, columns: PredictionColumns) -> tuple[list[int], list[int]]:
@@ -162,7 +163,7 @@ class Predictions:
         state = self._state
         if key in state.waiting.serials:
             self._welcome(key)
-        if len(state.requests.open) > state.settings.open_max:
+        if state.requests.open_count > state.settings.open_max:
             self._expire()
 
     def _measures(self, tail: int, measures: Doubles, deadline_ms: int) -> None:

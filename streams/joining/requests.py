@@ -2,27 +2,59 @@
 
 An open request is its key and one packed value; its deadline is known to its timer alone. A
 closed one keeps what tells duplicates and late comers apart. Both are bounded by count.
+
+The young ones are in dicts, where the joiner's loops work; older ones are packed, and come within
+reach when a run speaks of them. Where a request is changes nothing that anybody can see.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import islice
+from typing import Any, Final, TypeVar
 
-Timers = tuple[list[list[int]], list[bytes]]
-"""[deadline, number of keys] ascending, and the keys in that order."""
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.streams.joining.layout import closed_value, is_open
+from tidegate.streams.joining.packed import Dumped, Item, Packed
+
+Array = NDArray[Any]
+Chunked = TypeVar("Chunked", list[bytes], list[Item], Array)
+
+YOUNG_MAX: Final = 32_768
+"""So many open requests may be in the dict, so many recalled ones, and half as many closed ones:
+young ones are asked for the most, and a dict answers fastest."""
+_CHUNK: Final = 4_096
+"""So many requests are packed or unpacked at once: what that takes meanwhile is memory too."""
+_UNPACKED_AT_ONCE: Final = 256
 
 
 class Requests:
     """State per request key (16 bytes).
 
-    `open` maps to head, features and entries, `closed` to identity and entries, as in `layout`.
-    `timers` maps a deadline to the keys that close then, in canonical order.
+    `open` maps to head, features and entries, `closed` to identity and entries, as in `layout`:
+    of the young, and of those which the run that was announced by `recall` speaks of. `timers`
+    maps a deadline to the keys of the young that close then, in canonical order; packed ones
+    with the same deadline come before them.
     """
 
-    __slots__ = ("_deadlines", "_forgetting", "closed", "latest_deadline_ms", "open", "timers")
+    __slots__ = (
+        "_borrowed",
+        "_deadlines",
+        "_forgetting",
+        "_packed",
+        "_packed_closed",
+        "_packed_timers",
+        "_recalled",
+        "closed",
+        "latest_deadline_ms",
+        "open",
+        "timers",
+    )
 
     def __init__(self) -> None:
         self.open: dict[bytes, bytes] = {}
@@ -30,32 +62,85 @@ class Requests:
         self.timers: dict[int, list[bytes]] = {}
         self.latest_deadline_ms = 0
         self._deadlines: list[int] = []
-        # `closed` is filled in the order in which it is forgotten: counts per deadline suffice.
+        # Closed requests are kept in the order in which they are forgotten, packed ones first:
+        # counts per deadline suffice.
         self._forgetting: deque[list[int]] = deque()
+        self._packed = Packed()
+        self._packed_timers: dict[int, array[int]] = {}
+        self._packed_closed = bytearray()
+        # Keys in `open` and `closed` that are packed at the same time.
+        self._recalled: dict[bytes, int] = {}
+        self._borrowed: list[bytes] = []
+
+    @property
+    def open_count(self) -> int:
+        """How many requests are open."""
+        return len(self.open) - len(self._recalled) + len(self._packed) - self._packed_closed_count
+
+    @property
+    def closed_count(self) -> int:
+        """How many closed requests are remembered."""
+        return len(self.closed) - len(self._borrowed) + self._packed_closed_count
+
+    @property
+    def _packed_closed_count(self) -> int:
+        return len(self._packed_closed) // 4
+
+    def recall(self, keys: Sequence[bytes]) -> None:
+        """Bring within reach what a run speaks of; between runs, what is old is packed."""
+        self._return_closed()
+        if len(self._recalled) > YOUNG_MAX:
+            self._settle()
+        if len(self.open) - len(self._recalled) > YOUNG_MAX:
+            self._pack_open()
+        if len(self.closed) > YOUNG_MAX // 2:
+            self._pack_closed()
+        if len(self._packed):
+            young = self.open
+            found = dict(self._packed.find([key for key in keys if key not in young]))
+            rows = np.fromiter(found.values(), dtype="<u4", count=len(found))
+            for key, value in self._packed.items(rows):
+                if is_open(value):
+                    self.open[key] = value
+                    self._recalled[key] = found[key]
+                else:
+                    self.closed[key] = value
+                    self._borrowed.append(key)
 
     def timer(self, deadline_ms: int) -> list[bytes]:
-        """The keys that close at `deadline_ms`, to append to."""
+        """The keys that close at `deadline_ms`, to append to until a request expires."""
         keys = self.timers.get(deadline_ms)
         if keys is None:
             keys = self.timers[deadline_ms] = []
-            heappush(self._deadlines, deadline_ms)
-            self.latest_deadline_ms = max(self.latest_deadline_ms, deadline_ms)
+            if deadline_ms not in self._packed_timers:
+                heappush(self._deadlines, deadline_ms)
+                self.latest_deadline_ms = max(self.latest_deadline_ms, deadline_ms)
         return keys
 
-    def due(self, log_time_ms: int) -> Iterator[tuple[int, list[bytes]]]:
-        """Take out, earliest first, the deadlines that have come, with their keys."""
+    def due(self, log_time_ms: int) -> Iterator[list[Item]]:
+        """Requests whose deadlines have come, in the order in which they close, some at a time.
+
+        They are no longer open; they count as closed when the next are asked for.
+        """
+        self._return_closed()
         while self._deadlines and self._deadlines[0] <= log_time_ms:
             deadline_ms = heappop(self._deadlines)
-            yield deadline_ms, self.timers.pop(deadline_ms)
-
-    def remember(self, deadline_ms: int, count: int) -> None:
-        """The last `count` keys put into `closed` had this deadline."""
-        self._forgetting.append([deadline_ms, count])
+            rows = self._packed_timers.pop(deadline_ms, None)
+            keys = self.timers.pop(deadline_ms, [])
+            self._forgetting.append([deadline_ms, len(rows or ()) + len(keys)])
+            if rows is not None:
+                self._settle()
+                self._pack_closed()
+                yield from self._close_packed(rows)
+            for part in _chunks(keys):
+                items = [(key, self.open.pop(key)) for key in part]
+                yield items
+                self.closed.update((key, closed_value(value)) for key, value in items)
 
     def forget(self, through_ms: int, closed_max: int) -> None:
         """Forget closed requests with deadlines up to `through_ms`, and the oldest of too many."""
         queue = self._forgetting
-        excess = len(self.closed) - closed_max
+        excess = self.closed_count - closed_max
         gone = 0
         while queue and (queue[0][0] <= through_ms or gone < excess):
             count = queue[0][1]
@@ -65,39 +150,123 @@ class Requests:
             queue[0][1] -= count
             if not queue[0][1]:
                 queue.popleft()
-        for key in list(islice(self.closed, gone)):
+        packed = min(gone, self._packed_closed_count)
+        for rows in _chunks(_rows(self._packed_closed[: 4 * packed])):
+            self._packed.remove(rows)
+        del self._packed_closed[: 4 * packed]
+        for key in list(islice(self.closed, gone - packed)):
             del self.closed[key]
 
-    def expire(self) -> tuple[bytes, bytes]:
+    def expire(self) -> Item:
         """Take out an open request with the earliest deadline: the one that came last."""
         deadline_ms = self._deadlines[0]
+        if deadline_ms not in self.timers:
+            self._unpack_last(deadline_ms)
         keys = self.timers[deadline_ms]
         key = keys.pop()
         if not keys:
-            heappop(self._deadlines)
             del self.timers[deadline_ms]
+            if deadline_ms not in self._packed_timers:
+                heappop(self._deadlines)
         return key, self.open.pop(key)
 
-    def dump_timers(self) -> Timers:
-        """Open requests by deadline."""
-        deadlines = sorted(self.timers)
-        counts = [[deadline_ms, len(self.timers[deadline_ms])] for deadline_ms in deadlines]
-        return counts, [key for deadline_ms in deadlines for key in self.timers[deadline_ms]]
+    def dump(self) -> tuple[dict[str, Any], Dumped]:
+        """Deadlines and their numbers of requests; requests, open ones by deadline, then closed
+        ones, oldest first."""
+        self._return_closed()
+        self._settle()
+        self._pack_closed()
+        deadlines = sorted(self.timers.keys() | self._packed_timers.keys())
+        young = [key for it in deadlines for key in self.timers.get(it, ())]
+        stored = self._packed.store([(key, self.open[key]) for key in young])
+        order, counts, start = list[Array](), list[list[int]](), 0
+        for deadline_ms in deadlines:
+            rows = _rows(self._packed_timers.get(deadline_ms, b""))
+            stop = start + len(self.timers.get(deadline_ms, ()))
+            order += [rows, stored[start:stop]]
+            counts.append([deadline_ms, len(rows) + stop - start])
+            start = stop
+        dumped = self._packed.dump(np.concatenate([*order, _rows(self._packed_closed)]))
+        self._packed.release(stored)
+        head = {
+            "latest_deadline_ms": self.latest_deadline_ms,
+            "timers": counts,
+            "forgetting": [list(pair) for pair in self._forgetting],
+        }
+        return head, dumped
 
-    def load_timers(self, counts: list[list[int]], keys: list[bytes]) -> None:
-        """Become what `dump_timers` told."""
-        self.timers = {}
+    def load(self, head: Mapping[str, Any], dumped: Dumped) -> None:
+        """Become what `dump` told; must be new."""
+        self.latest_deadline_ms = head["latest_deadline_ms"]
+        rows = np.arange(self._packed.load(dumped), dtype="<u4")
         start = 0
-        for deadline_ms, count in counts:
-            self.timers[deadline_ms] = keys[start : start + count]
+        for deadline_ms, count in head["timers"]:
+            self._packed_timers[deadline_ms] = array("I", rows[start : start + count].tobytes())
             start += count
-        self._deadlines = list(self.timers)
+        self._packed_closed += rows[start:].tobytes()
+        self._deadlines = list(self._packed_timers)
         heapify(self._deadlines)
+        self._forgetting = deque(list(pair) for pair in head["forgetting"])
 
-    def dump_forgetting(self) -> list[list[int]]:
-        """[deadline, number of keys] of closed requests, in the order of `closed`."""
-        return [list(pair) for pair in self._forgetting]
+    def _close_packed(self, rows: Sequence[int]) -> Iterator[list[Item]]:
+        """A request that closes packed stays where it is, with less behind it."""
+        for part in _chunks(_rows(rows)):
+            items = self._packed.items(part)
+            yield items
+            self._packed.change(part, [closed_value(value) for _, value in items])
+            self._packed_closed += part.tobytes()
 
-    def load_forgetting(self, pairs: list[list[int]]) -> None:
-        """Become what `dump_forgetting` told."""
-        self._forgetting = deque(list(pair) for pair in pairs)
+    def _pack_open(self) -> None:
+        """Pack the oldest: those with the timers that were begun first."""
+        young = len(self.open) - len(self._recalled)
+        excess = min(young, young - YOUNG_MAX + _CHUNK)
+        while excess:
+            deadline_ms, keys = next(iter(self.timers.items()))
+            part = keys[: min(excess, _CHUNK)]
+            del keys[: len(part)]
+            if not keys:
+                del self.timers[deadline_ms]
+            excess -= len(part)
+            rows = self._packed.pack([(key, self.open.pop(key)) for key in part])
+            timer = self._packed_timers.get(deadline_ms)
+            if timer is None:
+                timer = self._packed_timers[deadline_ms] = array("I")
+            timer.frombytes(rows.tobytes())
+
+    def _unpack_last(self, deadline_ms: int) -> None:
+        """The last packed requests of a deadline become young again."""
+        timer = self._packed_timers[deadline_ms]
+        rows = _rows(timer[-_UNPACKED_AT_ONCE:])
+        del timer[-_UNPACKED_AT_ONCE:]
+        if not timer:
+            del self._packed_timers[deadline_ms]
+        items = self._packed.take(rows)
+        for key, value in items:
+            if self._recalled.pop(key, None) is None:
+                self.open[key] = value
+        self.timers[deadline_ms] = [key for key, _ in items]
+
+    def _settle(self) -> None:
+        """Recalled requests go back to where they are packed, with what was joined to them."""
+        rows = np.fromiter(self._recalled.values(), dtype="<u4", count=len(self._recalled))
+        self._packed.change(rows, [self.open.pop(key) for key in self._recalled])
+        self._recalled.clear()
+
+    def _pack_closed(self) -> None:
+        for part in _chunks(list(self.closed.items())):
+            self._packed_closed += self._packed.pack(part).tobytes()
+        self.closed.clear()
+
+    def _return_closed(self) -> None:
+        for key in self._borrowed:
+            del self.closed[key]
+        self._borrowed.clear()
+
+
+def _rows(packed: Sequence[int] | bytes | bytearray) -> Array:
+    """Row numbers as they are kept -> an array of its own."""
+    return np.frombuffer(bytes(packed), dtype="<u4")
+
+
+def _chunks(items: Chunked) -> Iterator[Chunked]:
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

@@ -49,6 +49,7 @@ class Shadows:
         state = self._state
         columns = self._decoder.decode(run.values, run.start, run.stop)
         refuse(state, run, columns, columns.served_at)
+        state.requests.recall(columns.keys)
         shadow_tails = state.interned.shadow_tails
         numbers = shadow_tails.numbers(columns.tails)
         for number in sorted(set(numbers) - {NONE}):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
 from typing import Final
-
-import numpy as np
 
 from tidegate.schemas.canonical import canonical_json
 from tidegate.schemas.codec import Bindings
@@ -18,10 +15,10 @@ from tidegate.streams.joining.contexts import Interned
 from tidegate.streams.joining.dead_letters import DeadLetters
 from tidegate.streams.joining.layout import (
     ACTIVATION_ENTRY,
-    KEY_BYTES,
     WAITING_OUTCOME,
     WAITING_SHADOW,
 )
+from tidegate.streams.joining.packed import Dumped
 from tidegate.streams.joining.requests import Requests
 from tidegate.streams.joining.settings import JoinerSettings
 from tidegate.streams.joining.waiting import Waiting
@@ -90,14 +87,11 @@ class JoinState:
 
     def dump(self) -> bytes:
         """All of it; equal states give equal bytes, whatever history led there."""
-        requests = self.requests
-        timers, keys = requests.dump_timers()
+        requests, packed = self.requests.dump()
         heads, blocks = self.batches.dump()
         head = {
             "log_time_ms": self.log_time_ms,
-            "latest_deadline_ms": requests.latest_deadline_ms,
-            "timers": timers,
-            "forgetting": requests.dump_forgetting(),
+            "requests": requests,
             "interned": self.interned.dump(),
             "covers": self.batches.covers,
             "batches_log_time_ms": self.batches.log_time_ms,
@@ -108,10 +102,7 @@ class JoinState:
         return _join(
             [
                 canonical_json(head).encode(),
-                b"".join(keys),
-                *_pack([requests.open[key] for key in keys]),
-                b"".join(requests.closed),
-                *_pack(list(requests.closed.values())),
+                *packed,
                 self.waiting.dump(),
                 *blocks,
             ]
@@ -119,20 +110,10 @@ class JoinState:
 
     def load(self, data: bytes) -> None:
         """Become what `dump` told; must be new."""
-        text, keys, sizes, states, closed_keys, closed_sizes, closed, waiting, *blocks = _split(
-            data
-        )
+        text, rows, sizes, extras, waiting, *blocks = _split(data)
         head = json.loads(text)
-        requests = self.requests
         self.log_time_ms = head["log_time_ms"]
-        requests.latest_deadline_ms = head["latest_deadline_ms"]
-        listed = list(_equal_parts(keys))
-        requests.open = dict(zip(listed, _unpack(sizes, states), strict=True))
-        requests.load_timers(head["timers"], listed)
-        requests.closed = dict(
-            zip(_equal_parts(closed_keys), _unpack(closed_sizes, closed), strict=True)
-        )
-        requests.load_forgetting(head["forgetting"])
+        self.requests.load(head["requests"], Dumped(rows, sizes, extras))
         self.waiting.load(waiting)
         self.interned.load(head["interned"])
         self.batches.covers[:] = head["covers"]
@@ -146,28 +127,12 @@ class JoinState:
         waiting = self.waiting.count(OUTCOME)
         return {
             **self.counts,
-            "prediction.pending": len(self.requests.open),
+            "prediction.pending": self.requests.open_count,
             "shadow.pending": len(self.waiting) - waiting,
             "outcome.pending": waiting,
-            "closed": len(self.requests.closed),
+            "closed": self.requests.closed_count,
             "facts": self.batches.facts,
         }
-
-
-def _pack(values: Sequence[bytes]) -> tuple[bytes, bytes]:
-    """Sizes and contents of values of different length."""
-    return np.fromiter(map(len, values), dtype="<u4", count=len(values)).tobytes(), b"".join(values)
-
-
-def _unpack(sizes: bytes, joined: bytes) -> Iterator[bytes]:
-    start = 0
-    for stop in accumulate(np.frombuffer(sizes, dtype="<u4").tolist()):
-        yield joined[start:stop]
-        start = stop
-
-
-def _equal_parts(joined: bytes) -> Iterator[bytes]:
-    return (joined[at : at + KEY_BYTES] for at in range(0, len(joined), KEY_BYTES))
 
 
 def _join(sections: Sequence[bytes]) -> bytes:
