@@ -11,7 +11,6 @@ from tidegate.streams.joining.layout import (
     TAIL_AND_SET,
     entries_start,
 )
-from tidegate.streams.joining.packed import Item
 from tidegate.streams.joining.state import ORPHAN, JoinState
 
 
@@ -19,8 +18,8 @@ def advance(state: JoinState, log_time_ms: int) -> None:
     """Log time reaches `log_time_ms`: everything before it is concluded, then batches are cut."""
     state.log_time_ms = log_time_ms
     requests, settings = state.requests, state.settings
-    for items in requests.due(log_time_ms):
-        _close(state, items)
+    for keys, values in requests.due(log_time_ms):
+        _close(state, keys, values)
     for key, item in state.waiting.expire(log_time_ms):
         state.give_up(ORPHAN, key, item)
     requests.forget(log_time_ms - settings.closed_memory_ms, settings.closed_max)
@@ -31,13 +30,13 @@ def advance(state: JoinState, log_time_ms: int) -> None:
         state.batches.forget_tails()
 
 
-def _close(state: JoinState, requests: list[Item]) -> None:
+def _close(state: JoinState, keys: list[bytes], values: list[bytes]) -> None:
     """The inner loop: what happens to almost every request stands here, the rest is called."""
     batches, interned = state.batches, state.interned
     items, tail_costs, name_costs = interned.tails.items, interned.tails.costs, interned.names.costs
     set_costs, least_cost, by_tail = interned.attributes.costs, batches.least_cost, batches.by_tail
-    state.counts["prediction.counted"] += len(requests)
-    for key, stored in requests:
+    state.counts["prediction.counted"] += len(keys)
+    for key, stored in zip(keys, values, strict=True):
         tail, held = TAIL_AND_SET.unpack_from(stored)
         shared = items[tail]
         if stored[HEAD_BYTES - 1] or shared is None or shared.deferred:

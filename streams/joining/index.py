@@ -48,7 +48,7 @@ class Index:
     def find(self, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
         """The keys that are there, each with its row; in no particular order."""
         places, rows, _ = self._slots_of(as_keys(keys))
-        found = [(keys[place], row) for place, row in zip(places.tolist(), rows.tolist(), strict=True)]
+        found = list(zip(map(keys.__getitem__, places.tolist()), rows.tolist(), strict=True))
         if self._overflow:
             overflow = self._overflow
             found += [(key, overflow[key]) for key in keys if key in overflow]
@@ -114,8 +114,8 @@ class Index:
         count = min(half - first, max(_SPLIT_MIN, half // 64))
         self._add_buckets(count)
         tags, rows = self._tags.values, self._rows.values
-        slots = first * _SLOTS
-        slots += np.flatnonzero(tags[slots : slots + count * _SLOTS])
+        begin = first * _SLOTS
+        slots = begin + np.flatnonzero(tags[begin : begin + count * _SLOTS])
         keys = self._keys_of(rows[slots])
         slots = slots[(keys[:, 0] & np.uint64(half)) != 0]
         # A key that moves keeps its place in the bucket.

@@ -15,25 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.streams.joining.column import Column
-from tidegate.streams.joining.extras import Extras, places_for
+from tidegate.streams.joining.extras import Extras, by_size, places_for
 from tidegate.streams.joining.index import Index, as_keys
 from tidegate.streams.joining.layout import CLOSED_BYTES, KEY_BYTES
 
 Array = NDArray[Any]
-
-Item = tuple[bytes, bytes]
-"""Key and value of a request, open or closed, as in `layout`."""
 
 _ROW_BYTES: Final = KEY_BYTES + CLOSED_BYTES
 _ROW: Final = np.dtype(f"V{_ROW_BYTES}")
 _KEYS: Final = np.dtype({
     "names": ["key"], "formats": [("<u8", 2)], "offsets": [0], "itemsize": _ROW_BYTES
 })  # fmt: skip
+_KEY: Final = slice(0, KEY_BYTES)
+_IDENTITY: Final = slice(KEY_BYTES, _ROW_BYTES)
 _INDEXED_AT_ONCE: Final = 65_536
 
 
 class Dumped(NamedTuple):
-    """Rows in the order asked for, sizes of their extras (u2), and extras as `Extras.dump`."""
+    """Rows in the order asked for, sizes of their extras (u2), and extras: by size, then in that
+    order."""
 
     rows: bytes
     sizes: bytes
@@ -65,29 +65,22 @@ class Packed:
         """The keys that are here, with their rows; in no particular order."""
         return self._index.find(keys) if self._index.count else []
 
-    def pack(self, items: Sequence[Item]) -> Array:
+    def pack(self, keys: Sequence[bytes], values: Sequence[bytes]) -> Array:
         """Take requests in whose keys are not here; returns their rows."""
-        rows = self.store(items)
-        self._index.insert(as_keys([key for key, _ in items]), rows)
+        rows = self.store(keys, values)
+        self._index.insert(as_keys(keys), rows)
         return rows
-
-    def take(self, rows: Array) -> list[Item]:
-        """Take requests out."""
-        items = self.items(rows)
-        self.remove(rows)
-        return items
 
     def remove(self, rows: Array) -> None:
         """Forget requests."""
         self._index.remove(self._keys_of(rows))
         self.release(rows)
 
-    def store(self, items: Sequence[Item]) -> Array:
+    def store(self, keys: Sequence[bytes], values: Sequence[bytes]) -> Array:
         """Keep requests that nobody will find by their keys; returns their rows."""
-        rows = self._allocate(len(items))
-        heads = b"".join([key + value[:CLOSED_BYTES] for key, value in items])
-        self._rows.values[rows] = np.frombuffer(heads, dtype=_ROW)
-        self._put(rows, [value[CLOSED_BYTES:] for _, value in items])
+        rows = self._allocate(len(keys))
+        self._octets(_KEY)[rows] = _octets(keys, KEY_BYTES)
+        self._put(rows, values)
         return rows
 
     def release(self, rows: Array) -> None:
@@ -95,37 +88,45 @@ class Packed:
         self._drop(rows)
         self._free.frombytes(rows.tobytes())
 
-    def items(self, rows: Array) -> list[Item]:
-        """Keys and values of rows."""
-        heads = self._rows.values[rows].tobytes()
-        sizes = self._sizes.values[rows].tolist()
-        places = self._places.values[rows].tolist()
-        starts = range(0, len(heads), _ROW_BYTES)
-        extras = map(self._extras.get, sizes, places)
-        return [
-            (heads[start : start + KEY_BYTES], heads[start + KEY_BYTES : start + _ROW_BYTES] + extra)
-            for start, extra in zip(starts, extras, strict=True)
-        ]
-
     def change(self, rows: Array, values: Sequence[bytes]) -> None:
         """Give rows other values, of the same identity."""
         self._drop(rows)
-        self._put(rows, [value[CLOSED_BYTES:] for value in values])
+        self._put(rows, values)
+
+    def keys(self, rows: Array) -> list[bytes]:
+        """Keys of rows."""
+        return _pieces(self._octets(_KEY)[rows])
+
+    def values(self, rows: Array) -> list[bytes]:
+        """Values of rows."""
+        values = [b""] * len(rows)
+        places = self._places.values[rows]
+        for size, those in by_size(self._sizes.values[rows]):
+            extras = self._extras.get(size, places[those])
+            octets = np.concatenate([self._octets(_IDENTITY)[rows[those]], extras], axis=1)
+            for place, value in zip(those.tolist(), _pieces(octets), strict=True):
+                values[place] = value
+        return values
 
     def dump(self, rows: Array) -> Dumped:
         """Keys and values of rows."""
-        sizes = self._sizes.values[rows]
-        places = self._places.values[rows]
-        heads = self._rows.values[rows]
-        return Dumped(heads.tobytes(), sizes.tobytes(), self._extras.dump(sizes, places))
+        sizes, places = self._sizes.values[rows], self._places.values[rows]
+        extras = [self._extras.get(size, places[those]) for size, those in by_size(sizes)]
+        heads = self._rows.values[rows].tobytes()
+        return Dumped(heads, sizes.tobytes(), b"".join(block.data for block in extras))
 
     def load(self, dumped: Dumped) -> int:
         """Become what `dump` told, as rows 0, 1, ...; must be new. Returns how many these are."""
         self._rows.load(dumped.rows)
         self._sizes.load(dumped.sizes)
-        count = self._places.grow(self._rows.size) + self._rows.size
-        sizes = self._sizes.values[:count]
-        self._places.values[:count] = self._extras.load(sizes, dumped.extras)
+        count = self._rows.size
+        self._places.grow(count)
+        octets, start = np.frombuffer(dumped.extras, dtype=np.uint8), 0
+        for size, those in by_size(self._sizes.values[:count]):
+            stop = start + size * len(those)
+            extras = octets[start:stop].reshape(len(those), size)
+            self._places.values[those] = self._extras.put(extras)
+            start = stop
         for start in range(0, count, _INDEXED_AT_ONCE):
             rows = np.arange(start, min(start + _INDEXED_AT_ONCE, count), dtype="<u4")
             self._index.insert(self._keys_of(rows), rows)
@@ -141,11 +142,31 @@ class Packed:
             column.grow(self._rows.size - column.size)
         return rows
 
-    def _put(self, rows: Array, extras: Sequence[bytes]) -> None:
-        sizes = np.fromiter(map(len, extras), dtype="<u2", count=len(extras))
-        self._sizes.values[rows] = sizes
-        self._places.values[rows] = self._extras.put(sizes, extras)
+    def _put(self, rows: Array, values: Sequence[bytes]) -> None:
+        sizes = np.fromiter(map(len, values), dtype="<u2", count=len(values))
+        for size, those in by_size(sizes):
+            alike = values if len(those) == len(values) else [values[it] for it in those.tolist()]
+            octets = _octets(alike, size)
+            self._octets(_IDENTITY)[rows[those]] = octets[:, :CLOSED_BYTES]
+            self._places.values[rows[those]] = self._extras.put(octets[:, CLOSED_BYTES:])
+        self._sizes.values[rows] = sizes - CLOSED_BYTES
 
     def _drop(self, rows: Array) -> None:
-        sizes = self._sizes.values[rows]
-        self._extras.remove(sizes, self._places.values[rows])
+        places = self._places.values[rows]
+        for size, those in by_size(self._sizes.values[rows]):
+            self._extras.remove(size, places[those])
+
+    def _octets(self, part: slice) -> Array:
+        """A part of all rows, as octets."""
+        return self._rows.values.view(np.uint8).reshape(-1, _ROW_BYTES)[:, part]
+
+
+def _octets(values: Sequence[bytes], size: int) -> Array:
+    """Values of one size as octets: (values, size) of u1."""
+    return np.frombuffer(b"".join(values), dtype=np.uint8).reshape(len(values), size)
+
+
+def _pieces(octets: Array) -> list[bytes]:
+    """The other way round."""
+    joined, size = octets.tobytes(), octets.shape[1]
+    return [joined[start : start + size] for start in range(0, len(joined), size)]

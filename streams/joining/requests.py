@@ -20,12 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.streams.joining.layout import closed_value, is_open
-from tidegate.streams.joining.packed import Dumped, Item, Packed
+from tidegate.streams.joining.packed import Dumped, Packed
 
 Array = NDArray[Any]
-Chunked = TypeVar("Chunked", list[bytes], list[Item], Array)
+Chunked = TypeVar("Chunked", list[bytes], Array)
 
-YOUNG_MAX: Final = 32_768
+Closing = tuple[list[bytes], list[bytes]]
+"""Keys and values of requests that close, in that order."""
+
+YOUNG_MAX: Final = 16_384
 """So many open requests may be in the dict, so many recalled ones, and half as many closed ones:
 young ones are asked for the most, and a dict answers fastest."""
 _CHUNK: Final = 4_096
@@ -99,7 +102,7 @@ class Requests:
             young = self.open
             found = dict(self._packed.find([key for key in keys if key not in young]))
             rows = np.fromiter(found.values(), dtype="<u4", count=len(found))
-            for key, value in self._packed.items(rows):
+            for key, value in zip(found, self._packed.values(rows), strict=True):
                 if is_open(value):
                     self.open[key] = value
                     self._recalled[key] = found[key]
@@ -117,7 +120,7 @@ class Requests:
                 self.latest_deadline_ms = max(self.latest_deadline_ms, deadline_ms)
         return keys
 
-    def due(self, log_time_ms: int) -> Iterator[list[Item]]:
+    def due(self, log_time_ms: int) -> Iterator[Closing]:
         """Requests whose deadlines have come, in the order in which they close, some at a time.
 
         They are no longer open; they count as closed when the next are asked for.
@@ -133,9 +136,9 @@ class Requests:
                 self._pack_closed()
                 yield from self._close_packed(rows)
             for part in _chunks(keys):
-                items = [(key, self.open.pop(key)) for key in part]
-                yield items
-                self.closed.update((key, closed_value(value)) for key, value in items)
+                values = list(map(self.open.pop, part))
+                yield part, values
+                self.closed.update(zip(part, map(closed_value, values), strict=True))
 
     def forget(self, through_ms: int, closed_max: int) -> None:
         """Forget closed requests with deadlines up to `through_ms`, and the oldest of too many."""
@@ -157,7 +160,7 @@ class Requests:
         for key in list(islice(self.closed, gone - packed)):
             del self.closed[key]
 
-    def expire(self) -> Item:
+    def expire(self) -> tuple[bytes, bytes]:
         """Take out an open request with the earliest deadline: the one that came last."""
         deadline_ms = self._deadlines[0]
         if deadline_ms not in self.timers:
@@ -178,7 +181,7 @@ class Requests:
         self._pack_closed()
         deadlines = sorted(self.timers.keys() | self._packed_timers.keys())
         young = [key for it in deadlines for key in self.timers.get(it, ())]
-        stored = self._packed.store([(key, self.open[key]) for key in young])
+        stored = self._packed.store(young, list(map(self.open.__getitem__, young)))
         order, counts, start = list[Array](), list[list[int]](), 0
         for deadline_ms in deadlines:
             rows = _rows(self._packed_timers.get(deadline_ms, b""))
@@ -208,12 +211,12 @@ class Requests:
         heapify(self._deadlines)
         self._forgetting = deque(list(pair) for pair in head["forgetting"])
 
-    def _close_packed(self, rows: Sequence[int]) -> Iterator[list[Item]]:
+    def _close_packed(self, rows: Sequence[int]) -> Iterator[Closing]:
         """A request that closes packed stays where it is, with less behind it."""
         for part in _chunks(_rows(rows)):
-            items = self._packed.items(part)
-            yield items
-            self._packed.change(part, [closed_value(value) for _, value in items])
+            values = self._packed.values(part)
+            yield self._packed.keys(part), values
+            self._packed.change(part, list(map(closed_value, values)))
             self._packed_closed += part.tobytes()
 
     def _pack_open(self) -> None:
@@ -227,7 +230,7 @@ class Requests:
             if not keys:
                 del self.timers[deadline_ms]
             excess -= len(part)
-            rows = self._packed.pack([(key, self.open.pop(key)) for key in part])
+            rows = self._packed.pack(part, list(map(self.open.pop, part)))
             timer = self._packed_timers.get(deadline_ms)
             if timer is None:
                 timer = self._packed_timers[deadline_ms] = array("I")
@@ -240,21 +243,25 @@ class Requests:
         del timer[-_UNPACKED_AT_ONCE:]
         if not timer:
             del self._packed_timers[deadline_ms]
-        items = self._packed.take(rows)
-        for key, value in items:
+        keys = self._packed.keys(rows)
+        for key, value in zip(keys, self._packed.values(rows), strict=True):
             if self._recalled.pop(key, None) is None:
                 self.open[key] = value
-        self.timers[deadline_ms] = [key for key, _ in items]
+        self._packed.remove(rows)
+        self.timers[deadline_ms] = keys
 
     def _settle(self) -> None:
         """Recalled requests go back to where they are packed, with what was joined to them."""
+        if not self._recalled:
+            return
         rows = np.fromiter(self._recalled.values(), dtype="<u4", count=len(self._recalled))
         self._packed.change(rows, [self.open.pop(key) for key in self._recalled])
         self._recalled.clear()
 
     def _pack_closed(self) -> None:
-        for part in _chunks(list(self.closed.items())):
-            self._packed_closed += self._packed.pack(part).tobytes()
+        for part in _chunks(list(self.closed)):
+            rows = self._packed.pack(part, list(map(self.closed.__getitem__, part)))
+            self._packed_closed += rows.tobytes()
         self.closed.clear()
 
     def _return_closed(self) -> None:
