@@ -45,6 +45,11 @@ class Index:
         self._add_buckets(1)
         self._overflow: dict[bytes, int] = {}
 
+    @property
+    def overflown(self) -> int:
+        """How many keys found their bucket full."""
+        return len(self._overflow)
+
     def find(self, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
         """The keys that are there, each with its row; in no particular order."""
         places, rows, _ = self._slots_of(as_keys(keys))
@@ -90,9 +95,10 @@ class Index:
         # The first key of a bucket takes its first free slot, the second the second.
         begins = np.flatnonzero(np.diff(buckets, prepend=-1))
         ranks = np.arange(len(keys)) - np.repeat(begins, np.diff(begins, append=len(keys)))
+        nth = np.minimum(ranks + 1, _SLOTS + 1).astype(np.int8)
         tags = self._tags.values[: self._tags.size]
         free = tags.reshape(-1, _SLOTS)[buckets] == 0
-        chosen = np.flatnonzero(free & (np.cumsum(free, axis=1) == ranks[:, None] + 1))
+        chosen = np.flatnonzero(free & (np.cumsum(free, axis=1, dtype=np.int8) == nth[:, None]))
         places = chosen >> _SLOT_BITS
         slots = (buckets[places] << _SLOT_BITS) + (chosen & (_SLOTS - 1))
         tags[slots] = _tags_of(keys)[places]

@@ -31,7 +31,7 @@ Closing = tuple[list[bytes], list[bytes]]
 YOUNG_MAX: Final = 16_384
 """So many open requests may be in the dict, so many recalled ones, and half as many closed ones:
 young ones are asked for the most, and a dict answers fastest."""
-_CHUNK: Final = 4_096
+_CHUNK: Final = 1_024
 """So many requests are packed or unpacked at once: what that takes meanwhile is memory too."""
 _UNPACKED_AT_ONCE: Final = 256
 

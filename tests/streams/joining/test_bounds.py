@@ -11,7 +11,6 @@ from tests.streams.joining.traffic import BEGIN_MS, SETTINGS, prediction
 from tidegate.schemas.facts import NONE
 from tidegate.streams.joining.contexts import Interner, text_bytes
 from tidegate.streams.joining.layout import WAITING_OUTCOME
-from tidegate.streams.joining.requests import Requests
 from tidegate.streams.joining.settings import OUTCOMES_MAX, JoinerSettings
 from tidegate.streams.joining.waiting import Waiting
 
@@ -81,16 +80,22 @@ def test_giving_one_up_within_a_run_loses_nobody_else() -> None:
     assert scenario.count("prediction.counted") == 1
 
 
-def test_a_deadline_whose_requests_all_expired_is_gone() -> None:
-    """Giving up the last request of a deadline leaves no timer behind."""
-    requests = Requests()
-    for key, deadline_ms in ((b"a" * 16, 100), (b"b" * 16, 200)):
-        requests.timer(deadline_ms).append(key)
-        requests.open[key] = key
-    assert requests.expire() == (b"a" * 16, b"a" * 16)
-    assert requests.dump_timers() == ([[200, 1]], [b"b" * 16])
-    assert list(requests.due(150)) == []
-    assert list(requests.due(200)) == [(200, [b"b" * 16])]
+def test_too_many_open_requests_expire_whatever_the_runs() -> None:
+    """A deadline whose requests have all expired is gone, and begun anew by the next of the same
+    run: which requests are left does not depend on how runs were split."""
+    settings = replace(SETTINGS, open_max=2)
+    soon = [prediction(f"soon-{number}", BEGIN_MS, reward_wait_ms=200) for number in range(3)]
+    left = []
+    for runs in ([soon], [[it] for it in soon]):
+        scenario = Scenario(settings).predict("later").predict("latest")
+        for run in runs:
+            scenario.send(0, *run)
+        assert scenario.count("prediction.expired") == 3
+        scenario.reload().outcome("later").outcome("latest").at(700)
+        assert scenario.count("prediction.counted") == 2
+        assert scenario.count("outcome.counted") == 2
+        left.append(scenario.rows("closed"))
+    assert left[0] == left[1]
 
 
 def test_too_many_closed_requests_are_forgotten_oldest_first() -> None:

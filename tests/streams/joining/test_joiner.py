@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from tidegate.schemas import facts
 from tidegate.schemas.codec import decode_as, encode
 from tidegate.schemas.events import DeadLetter, Prediction
 from tidegate.schemas.marks import Tick
-from tidegate.streams.joining import attribution, outcomes, predictions, state
+from tidegate.streams.joining import attribution, outcomes, predictions, requests, state
+from tidegate.streams.joining.settings import JoinerSettings
 
 SEEDS = range(12)
 
@@ -155,6 +157,30 @@ def test_every_restart_emits_the_same_bytes_again(seed: int) -> None:
             assert later.state == states[later.released]
             compared += 1
     assert compared > 30
+
+
+CROWDED = replace(SETTINGS, open_max=30, closed_max=50, waiting_max=20, closed_memory_ms=1_500)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, CROWDED])
+@pytest.mark.parametrize("young_max", [0, 1, 9])
+def test_nobody_sees_which_requests_are_packed(
+    young_max: int, settings: JoinerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few requests may be young, outputs and dumps are the same, with caps reached or
+    not; so are they after a restart, which leaves none of them young."""
+    for seed in (1, 2, 3):
+        logs = random_logs(seed, steps=400)
+        reference = join(logs, settings, checkpoint_records=60)
+        with monkeypatch.context() as patch:
+            patch.setattr(requests, "YOUNG_MAX", young_max)
+            patch.setattr(requests, "_CHUNK", 3)
+            patch.setattr(requests, "_UNPACKED_AT_ONCE", 2)
+            again = join(logs, settings, sizes=lambda: 7, seed=seed, checkpoint_records=60)
+        assert again.outputs == reference.outputs
+        assert again.checkpoints == reference.checkpoints
+        assert len(again.checkpoints) > 3
+        assert again.fold.dump() == reference.fold.dump()
 
 
 def test_sequences_are_dense_per_partition_and_say_how_far_they_cover() -> None:
