@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from tidegate.streams.joining.column import Column
 
 Array = NDArray[Any]
+Slots = tuple[Array, Array]
+"""Buckets, and slots in them."""
 
 _SLOT_BITS: Final = 4
 _SLOTS: Final = 1 << _SLOT_BITS
+_BUCKET: Final = np.dtype([("tags", "u1", _SLOTS), ("rows", "<u4", _SLOTS)])
 _LOAD_MAX: Final = 0.52
 """Keys per slot. A bucket yet to be split has up to twice as many as one that was."""
 _SPLIT_MIN: Final = 64
@@ -34,14 +37,12 @@ class Index:
     index, also while it is being changed.
     """
 
-    __slots__ = ("_buckets", "_keys_of", "_overflow", "_rows", "_tags", "count")
+    __slots__ = ("_keys_of", "_overflow", "_table", "count")
 
     def __init__(self, keys_of: Callable[[Array], Array]) -> None:
         self.count = 0
         self._keys_of = keys_of
-        self._buckets = 0
-        self._tags = Column(np.uint8)
-        self._rows = Column("<u4")
+        self._table = Column(_BUCKET)
         self._add_buckets(1)
         self._overflow: dict[bytes, int] = {}
 
@@ -62,7 +63,7 @@ class Index:
     def insert(self, keys: Array, rows: Array) -> None:
         """Add keys that are not there, different from each other."""
         self.count += len(keys)
-        while self.count > _LOAD_MAX * _SLOTS * self._buckets:
+        while self.count > _LOAD_MAX * _SLOTS * self._table.size:
             self._split()
         self._place(keys, rows)
 
@@ -70,22 +71,21 @@ class Index:
         """Take out keys that are there; the owner must still know their rows."""
         self.count -= len(keys)
         places, _, slots = self._slots_of(keys)
-        self._tags.values[slots] = 0
+        self._table.values["tags"][slots] = 0
         for place in _others(places, len(keys)):
             del self._overflow[keys[place].tobytes()]
 
-    def _slots_of(self, keys: Array) -> tuple[Array, Array, Array]:
+    def _slots_of(self, keys: Array) -> tuple[Array, Array, Slots]:
         """Places in `keys` of those that stand in a bucket, their rows, and their slots."""
         buckets = self._buckets_of(keys)
-        tags = self._tags.values[: self._tags.size].reshape(-1, _SLOTS)
         # One dimension and shifts: half the time of nonzero() and divmod().
-        alike = np.flatnonzero(tags[buckets] == _tags_of(keys)[:, None])
+        alike = np.flatnonzero(self._table.values["tags"][buckets] == _tags_of(keys)[:, None])
         places = alike >> _SLOT_BITS
-        slots = (buckets[places] << _SLOT_BITS) + (alike & (_SLOTS - 1))
-        rows = self._rows.values[slots]
+        buckets, slots = buckets[places], alike & (_SLOTS - 1)
+        rows = self._table.values["rows"][buckets, slots]
         equal = self._keys_of(rows) == keys[places]
         same = equal[:, 0] & equal[:, 1]
-        return places[same], rows[same], slots[same]
+        return places[same], rows[same], (buckets[same], slots[same])
 
     def _place(self, keys: Array, rows: Array) -> None:
         """Put keys into free slots of their buckets, the rest into the dict."""
@@ -96,46 +96,44 @@ class Index:
         begins = np.flatnonzero(np.diff(buckets, prepend=-1))
         ranks = np.arange(len(keys)) - np.repeat(begins, np.diff(begins, append=len(keys)))
         nth = np.minimum(ranks + 1, _SLOTS + 1).astype(np.int8)
-        tags = self._tags.values[: self._tags.size]
-        free = tags.reshape(-1, _SLOTS)[buckets] == 0
+        free = self._table.values["tags"][buckets] == 0
         chosen = np.flatnonzero(free & (np.cumsum(free, axis=1, dtype=np.int8) == nth[:, None]))
         places = chosen >> _SLOT_BITS
-        slots = (buckets[places] << _SLOT_BITS) + (chosen & (_SLOTS - 1))
-        tags[slots] = _tags_of(keys)[places]
-        self._rows.values[slots] = rows[places]
+        slots = (buckets[places], chosen & (_SLOTS - 1))
+        self._table.values["tags"][slots] = _tags_of(keys)[places]
+        self._table.values["rows"][slots] = rows[places]
         for place in _others(places, len(keys)):
             self._overflow[keys[place].tobytes()] = int(rows[place])
 
     def _buckets_of(self, keys: Array) -> Array:
         """Bucket of each key: by as many low bits of its first half as there are buckets for."""
-        half = 1 << (self._buckets.bit_length() - 1)
+        count = self._table.size
+        half = 1 << (count.bit_length() - 1)
         buckets = keys[:, 0].astype(np.int64) & (2 * half - 1)
-        buckets[buckets >= self._buckets] -= half
+        buckets[buckets >= count] -= half
         return buckets
 
     def _split(self) -> None:
         """Split the next buckets: one bit more of a key says which of two is its bucket now."""
-        half = 1 << (self._buckets.bit_length() - 1)
-        first = self._buckets - half
+        half = 1 << (self._table.size.bit_length() - 1)
+        first = self._table.size - half
         count = min(half - first, max(_SPLIT_MIN, half // 64))
         self._add_buckets(count)
-        tags, rows = self._tags.values, self._rows.values
-        begin = first * _SLOTS
-        slots = begin + np.flatnonzero(tags[begin : begin + count * _SLOTS])
-        keys = self._keys_of(rows[slots])
-        slots = slots[(keys[:, 0] & np.uint64(half)) != 0]
-        # A key that moves keeps its place in the bucket.
-        tags[slots + half * _SLOTS] = tags[slots]
-        rows[slots + half * _SLOTS] = rows[slots]
-        tags[slots] = 0
-        if self._buckets == 2 * half and self._overflow:
+        old, new = self._table.values[first : first + count], self._table.values[first + half :]
+        buckets, slots = np.nonzero(old["tags"])
+        keys = self._keys_of(old["rows"][buckets, slots])
+        moves = (keys[:, 0] & np.uint64(half)) != 0
+        # A key that moves keeps its slot.
+        moving = (buckets[moves], slots[moves])
+        for name in ("tags", "rows"):
+            new[name][moving] = old[name][moving]
+        old["tags"][moving] = 0
+        if self._table.size == 2 * half and self._overflow:
             self._settle()
 
     def _add_buckets(self, count: int) -> None:
-        self._rows.grow(count * _SLOTS)
-        first = self._tags.grow(count * _SLOTS)
-        self._tags.values[first : self._tags.size] = 0
-        self._buckets += count
+        first = self._table.grow(count)
+        self._table.values["tags"][first : self._table.size] = 0
 
     def _settle(self) -> None:
         """All buckets are small again: try the keys that did not fit once more."""

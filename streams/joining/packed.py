@@ -21,21 +21,25 @@ from tidegate.streams.joining.layout import CLOSED_BYTES, KEY_BYTES
 
 Array = NDArray[Any]
 
-_ROW_BYTES: Final = KEY_BYTES + CLOSED_BYTES
-_ROW: Final = np.dtype(f"V{_ROW_BYTES}")
-_KEYS: Final = np.dtype({
-    "names": ["key"], "formats": [("<u8", 2)], "offsets": [0], "itemsize": _ROW_BYTES
+_HEAD_BYTES: Final = KEY_BYTES + CLOSED_BYTES
+_ROW: Final = np.dtype({
+    "names": ["key", "head", "size", "place"],
+    "formats": [("<u8", 2), f"V{_HEAD_BYTES}", "<u2", "<u4"],
+    "offsets": [0, 0, _HEAD_BYTES, _HEAD_BYTES + 2],
+    "itemsize": _HEAD_BYTES + 6,
 })  # fmt: skip
+"""Key and identity, and size and place of the extra. One array, not four: memory comes in pages of
+two megabytes each."""
 _KEY: Final = slice(0, KEY_BYTES)
-_IDENTITY: Final = slice(KEY_BYTES, _ROW_BYTES)
+_IDENTITY: Final = slice(KEY_BYTES, _HEAD_BYTES)
 _INDEXED_AT_ONCE: Final = 65_536
 
 
 class Dumped(NamedTuple):
-    """Rows in the order asked for, sizes of their extras (u2), and extras: by size, then in that
-    order."""
+    """In the order asked for: keys and identities, sizes of extras (u2), and, of one size after
+    the other, extras."""
 
-    rows: bytes
+    heads: bytes
     sizes: bytes
     extras: bytes
 
@@ -47,15 +51,13 @@ class Packed:
     nothing that leaves the joiner, and no checkpoint, may depend on it.
     """
 
-    __slots__ = ("_extras", "_free", "_index", "_places", "_rows", "_sizes")
+    __slots__ = ("_extras", "_free", "_index", "_rows")
 
     def __init__(self) -> None:
         self._index = Index(self._keys_of)
         self._extras = Extras()
         self._free = array("I")
         self._rows = Column(_ROW)
-        self._sizes = Column("<u2")
-        self._places = Column("<u4")
 
     def __len__(self) -> int:
         """How many keys can be found."""
@@ -100,8 +102,8 @@ class Packed:
     def values(self, rows: Array) -> list[bytes]:
         """Values of rows."""
         values = [b""] * len(rows)
-        places = self._places.values[rows]
-        for size, those in by_size(self._sizes.values[rows]):
+        places = self._rows.values["place"][rows]
+        for size, those in by_size(self._rows.values["size"][rows]):
             extras = self._extras.get(size, places[those])
             octets = np.concatenate([self._octets(_IDENTITY)[rows[those]], extras], axis=1)
             for place, value in zip(those.tolist(), _pieces(octets), strict=True):
@@ -110,22 +112,24 @@ class Packed:
 
     def dump(self, rows: Array) -> Dumped:
         """Keys and values of rows."""
-        sizes, places = self._sizes.values[rows], self._places.values[rows]
+        sizes, places = self._rows.values["size"][rows], self._rows.values["place"][rows]
         extras = [self._extras.get(size, places[those]) for size, those in by_size(sizes)]
-        heads = self._rows.values[rows].tobytes()
+        heads = self._rows.values["head"][rows].tobytes()
         return Dumped(heads, sizes.tobytes(), b"".join(block.data for block in extras))
 
     def load(self, dumped: Dumped) -> int:
         """Become what `dump` told, as rows 0, 1, ...; must be new. Returns how many these are."""
-        self._rows.load(dumped.rows)
-        self._sizes.load(dumped.sizes)
-        count = self._rows.size
-        self._places.grow(count)
+        sizes = np.frombuffer(dumped.sizes, dtype="<u2")
+        count = len(sizes)
+        self._rows.grow(count)
+        table = self._rows.values[:count]
+        table["head"] = np.frombuffer(dumped.heads, dtype=_ROW["head"])
+        table["size"] = sizes
         octets, start = np.frombuffer(dumped.extras, dtype=np.uint8), 0
-        for size, those in by_size(self._sizes.values[:count]):
+        for size, those in by_size(sizes):
             stop = start + size * len(those)
             extras = octets[start:stop].reshape(len(those), size)
-            self._places.values[those] = self._extras.put(extras)
+            table["place"][those] = self._extras.put(extras)
             start = stop
         for start in range(0, count, _INDEXED_AT_ONCE):
             rows = np.arange(start, min(start + _INDEXED_AT_ONCE, count), dtype="<u4")
@@ -133,14 +137,11 @@ class Packed:
         return count
 
     def _keys_of(self, rows: Array) -> Array:
-        found: Array = self._rows.values.view(_KEYS)["key"][rows]
+        found: Array = self._rows.values["key"][rows]
         return found
 
     def _allocate(self, count: int) -> Array:
-        rows = places_for(count, self._free, self._rows)
-        for column in (self._sizes, self._places):
-            column.grow(self._rows.size - column.size)
-        return rows
+        return places_for(count, self._free, self._rows)
 
     def _put(self, rows: Array, values: Sequence[bytes]) -> None:
         sizes = np.fromiter(map(len, values), dtype="<u2", count=len(values))
@@ -148,17 +149,17 @@ class Packed:
             alike = values if len(those) == len(values) else [values[it] for it in those.tolist()]
             octets = _octets(alike, size)
             self._octets(_IDENTITY)[rows[those]] = octets[:, :CLOSED_BYTES]
-            self._places.values[rows[those]] = self._extras.put(octets[:, CLOSED_BYTES:])
-        self._sizes.values[rows] = sizes - CLOSED_BYTES
+            self._rows.values["place"][rows[those]] = self._extras.put(octets[:, CLOSED_BYTES:])
+        self._rows.values["size"][rows] = sizes - CLOSED_BYTES
 
     def _drop(self, rows: Array) -> None:
-        places = self._places.values[rows]
-        for size, those in by_size(self._sizes.values[rows]):
+        places = self._rows.values["place"][rows]
+        for size, those in by_size(self._rows.values["size"][rows]):
             self._extras.remove(size, places[those])
 
     def _octets(self, part: slice) -> Array:
         """A part of all rows, as octets."""
-        return self._rows.values.view(np.uint8).reshape(-1, _ROW_BYTES)[:, part]
+        return self._rows.values.view(np.uint8).reshape(-1, _ROW.itemsize)[:, part]
 
 
 def _octets(values: Sequence[bytes], size: int) -> Array:
