@@ -1,13 +1,17 @@
 """Memory per pending request of the joiner, closed ids included, in bytes of resident memory.
 
 The state a joiner has for ever when requests wait as long as closed ids are remembered: as many
-closed ids as pending requests. Each measurement runs in a process of its own.
+closed ids as pending requests. Each measurement runs in a process of its own. For comparison, the
+same numbers of keys and values in a dict, and in the packed form of the joiner.
+
+    python -m benchmarks.memory [--requests 1000000]
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import random
 import resource
 import subprocess
 import sys
@@ -17,6 +21,8 @@ from pathlib import Path
 from benchmarks.report import against, exit_by, heading, line
 from benchmarks.workload import Workload
 from tidegate.streams.joining.joiner import Joiner
+from tidegate.streams.joining.layout import CLOSED_BYTES, HEAD_BYTES, KEY_BYTES
+from tidegate.streams.joining.packed import Packed
 from tidegate.streams.joining.settings import JoinerSettings
 from tidegate.streams.merge import Run
 from tidegate.streams.output import Output
@@ -79,26 +85,56 @@ def measure(requests: int, features: int) -> None:
     print((opened - before) / requests, (both - before) / requests)
 
 
+def compare(requests: int, packed: bool) -> None:
+    """Keys and values of open and closed requests, nothing joined: print bytes per pair."""
+    source = random.Random(7)
+    table, store = dict[bytes, bytes](), Packed()
+    before = resident_bytes()
+    for size in (HEAD_BYTES, CLOSED_BYTES):
+        for start in range(0, requests, _RUN_RECORDS):
+            count = min(_RUN_RECORDS, requests - start)
+            keys = [source.randbytes(KEY_BYTES) for _ in range(count)]
+            values = [source.randbytes(size) for _ in range(count)]
+            if packed:
+                store.pack(keys, values)
+            else:
+                table.update(zip(keys, values, strict=True))
+    gc.collect()
+    print((resident_bytes() - before) / requests)
+
+
+def run_alone(*arguments: str) -> list[float]:
+    """What this program prints when it is run in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory", *arguments],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return [float(word) for word in done.stdout.split()]
+
+
 def main() -> None:
     """Measure without and with features."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=200_000)
     parser.add_argument("--features", type=int, default=-1, help="measure in this process")
+    parser.add_argument("--keep", choices=("dict", "packed"), help="compare in this process")
     options = parser.parse_args()
     if options.features >= 0:
         measure(options.requests, options.features)
         return
+    if options.keep:
+        compare(options.requests, options.keep == "packed")
+        return
+    requests = ("--requests", str(options.requests))
     heading(f"Memory of the joiner, {options.requests:,} pending and as many closed")
     reached = []
     for features, bound in MUSTS.items():
-        said = subprocess.run(
-            [sys.executable, "-m", "benchmarks.memory", "--requests", str(options.requests),
-             "--features", str(features)],
-            check=True, capture_output=True, text=True,
-        ).stdout.split()  # fmt: skip
-        line(f"{features} features, open only", float(said[0]), "bytes")
+        said = run_alone(*requests, "--features", str(features))
+        line(f"{features} features, open only", said[0], "bytes")
         name = f"{features} features, with one closed each"
-        reached.append(against(name, float(said[1]), bound, "bytes", at_least=False))
+        reached.append(against(name, said[1], bound, "bytes", at_least=False))
+    for keep in ("dict", "packed"):
+        line(f"keys and values alone, {keep}", run_alone(*requests, "--keep", keep)[0], "bytes")
     exit_by(reached)
 
 

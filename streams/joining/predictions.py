@@ -52,7 +52,7 @@ class Predictions:
         state = self._state
         columns = self._decoder.decode(run.values, run.start, run.stop)
         refuse(state, run, columns, columns.served_at)
-        state.requests.recall(columns.keys)
+        state.requests.recall(columns.keys, new=True)
         tails = state.interned.tails.numbers(columns.tails)
         attributes = state.interned.attributes.numbers(columns.attributes)
         layouts, counts = self._layouts(columns)

@@ -28,7 +28,7 @@ Chunked = TypeVar("Chunked", list[bytes], Array)
 Closing = tuple[list[bytes], list[bytes]]
 """Keys and values of requests that close, in that order."""
 
-YOUNG_MAX: Final = 16_384
+YOUNG_MAX: Final = 32_768
 """So many open requests may be in the dict, so many recalled ones, and half as many closed ones:
 young ones are asked for the most, and a dict answers fastest."""
 _CHUNK: Final = 1_024
@@ -89,8 +89,12 @@ class Requests:
     def _packed_closed_count(self) -> int:
         return len(self._packed_closed) // 4
 
-    def recall(self, keys: Sequence[bytes]) -> None:
-        """Bring within reach what a run speaks of; between runs, what is old is packed."""
+    def recall(self, keys: Sequence[bytes], *, new: bool = False) -> None:
+        """Bring within reach what a run speaks of; between runs, what is old is packed.
+
+        `new` says that most keys are expected to be new: then looking for young ones first is
+        not worth while.
+        """
         self._return_closed()
         if len(self._recalled) > YOUNG_MAX:
             self._settle()
@@ -99,8 +103,9 @@ class Requests:
         if len(self.closed) > YOUNG_MAX // 2:
             self._pack_closed()
         if len(self._packed):
-            young = self.open
-            found = dict(self._packed.find([key for key in keys if key not in young]))
+            within = self._recalled if new else self.open
+            asked = [key for key in keys if key not in within] if within else keys
+            found = dict(self._packed.find(asked))
             rows = np.fromiter(found.values(), dtype="<u4", count=len(found))
             for key, value in zip(found, self._packed.values(rows), strict=True):
                 if is_open(value):
