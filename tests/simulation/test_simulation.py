@@ -17,7 +17,7 @@ from tests.simulation.schedule import STEPS, draw
 from tests.simulation.shrinking import parsed, shrink, told
 from tests.simulation.sometimes import ENOUGH, SOMETIMES, missing
 
-SCHEDULES = 240
+SCHEDULES = 120
 HUNTED = 120
 
 TRACES = """
