@@ -98,7 +98,7 @@ class Supervisor:
 
 def _run(settings: Settings, role: str, log_level: int) -> None:
     """A role in its own process; ends when the supervisor does, however that ended."""
-    # Ctrl-C reaches the supervisor too, which asks for the end in order.
+    # Ctrl-C reaches the supervisor too, which ends the ticker last: others stop at a tick.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from tidegate.agents.worker import run_to_exit
 

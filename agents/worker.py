@@ -85,7 +85,7 @@ class Worker:
         """Work until SIGTERM or SIGINT; the exit code."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _stop_signals():
             loop.add_signal_handler(number, stop.set)
         app = build_app(self._settings, self._role, self._host.topics, self._host)
         self._gauges.transport = app.consumer.counters
@@ -167,9 +167,15 @@ def run_to_exit(
     os._exit(code)
 
 
+def _stop_signals() -> list[signal.Signals]:
+    """What asks for the end. An ignored one stays so: Ctrl-C is then for a supervisor to hear."""
+    asking = (signal.SIGTERM, signal.SIGINT)
+    return [number for number in asking if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 def _run_ticker(settings: Settings) -> int:
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _stop_signals():
         signal.signal(number, lambda *_: stopped.set())
     ticker = Ticker(settings)
 

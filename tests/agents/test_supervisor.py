@@ -15,6 +15,7 @@ import pytest
 from tests.agents.waiting import wait_for
 from tidegate.agents.settings import Settings
 from tidegate.agents.supervisor import Supervisor
+from tidegate.agents.worker import _stop_signals
 
 
 @contextmanager
@@ -57,3 +58,13 @@ def test_a_refusal_ends_everything_with_its_exit_code(embedded_settings: Setting
         wait_for(lambda: bool(codes))
     assert codes == [2]
     assert supervisor.restarts == 0
+
+
+def test_a_signal_that_a_supervisor_hears_is_left_to_it() -> None:
+    """Ctrl-C reaches every process of a terminal: roles end when asked, the ticker last."""
+    assert _stop_signals() == [signal.SIGTERM, signal.SIGINT]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert _stop_signals() == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGINT, before)

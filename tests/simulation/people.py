@@ -13,7 +13,7 @@ EXPERIMENT = "ranker"
 CONTROL, CANDIDATES = "champion", ("blue", "challenger")
 ALL = {
     "shadow": {"shadow": {"until": {"requests": 2}}},
-    "canary": {"canary": {"weights": ["20%", "50%"], "hold": "300ms", "min_samples": 1}},
+    "canary": {"canary": {"weights": ["10%", "20%", "50%"], "hold": "100ms", "min_samples": 1}},
     "bandit": {"bandit": {
         "floor": "5%", "every": "1s", "until": {"p_best": "95%"}, "max_duration": "5s",
         "min_samples": 2,
@@ -23,7 +23,7 @@ ALL = {
 RELEASES: tuple[tuple[str, ...], ...] = (
     ("canary", "full"), ("shadow", "canary", "full"), ("canary", "bandit", "full"), ("bandit",), (),
 )  # fmt: skip
-_ERRORS = {"metric": "errors", "max": "30%", "min_samples": 2, "alpha": 0.4}
+_ERRORS = {"metric": "errors", "max": "1%", "min_samples": 2, "alpha": 0.4}
 
 
 @cache
@@ -33,7 +33,7 @@ def spec_of(release: int, breach: int, models: int) -> ExperimentSpec:
     # Only a bandit can choose among several.
     several = breach % 2 and (not steps or "bandit" in steps)
     names = CANDIDATES if several else CANDIDATES[1:]
-    on_breach = ("rollback", "pause", "step_back")[breach % 3]
+    on_breach = ("rollback", "step_back", "pause", "step_back")[breach % 4]
     document: dict[str, Any] = {
         "unit": {"key": "user"},
         "control": CONTROL,
@@ -113,7 +113,7 @@ def order(
 def _applying(kind: str, which: int, b: int, digest: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "action": "APPLY",
-        "spec": wire(which % 5, b % 6, b % 3 // 2, b % 4 > 0),
+        "spec": wire(which % 5, b % 8, b % 3 // 2, b % 4 > 0),
         "parent": digest or None,
         "generation": 0,
     }

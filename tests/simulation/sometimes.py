@@ -10,7 +10,7 @@ from tests.simulation.workers import CRASH_POINTS
 if TYPE_CHECKING:
     from tests.simulation.running import Summary
 
-ENOUGH: Final = 3_000
+ENOUGH: Final = 2_000
 """From so many schedules on everything must have been seen."""
 
 _EVENTS = sorted({*FAULTS, *SERVICE_FAULTS, *(name for kind in USUAL.values() for name in kind)})

@@ -114,9 +114,10 @@ def hand_made(
         for variant, reason in ((CONTROL, "SPLIT"), ("challenger", "SPLIT"), ("blue", "SPLIT"),
                                 ("challenger", "BREAKER"))
     )  # fmt: skip
-    count = b % 5
-    which = [(b // 5 + row) % 4 for row in range(count)]
-    whole = {"exposure": _requests(sequence, which, log_time_ms, b // 40 % 3 == 0)}
+    count = b % 60
+    fails = sequence > 3 and b // 60 % 4 > 0
+    which = [(b // 240 + row) % 4 for row in range(count)]
+    whole = {"exposure": _requests(sequence, which, log_time_ms, fails)}
     if b % 2 and count:
         whole["closed"] = _requests(sequence, which, log_time_ms, False)
         whole["closed_metric"] = {
