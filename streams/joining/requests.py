@@ -28,7 +28,7 @@ Chunked = TypeVar("Chunked", list[bytes], Array)
 Closing = tuple[list[bytes], list[bytes]]
 """Keys and values of requests that close, in that order."""
 
-YOUNG_MAX: Final = 32_768
+YOUNG_MAX: Final = 131_072
 """So many open requests may be in the dict, so many recalled ones, and half as many closed ones:
 young ones are asked for the most, and a dict answers fastest."""
 _CHUNK: Final = 1_024
