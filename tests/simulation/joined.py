@@ -31,7 +31,7 @@ def check_caps(worker: Worker, open_max: int) -> None:
     """I19, after every step."""
     handler = worker.fold.handler
     if isinstance(handler, Joiner):
-        count = len(handler.state.requests.open)
+        count = handler.state.requests.open_count
         hold("I19", count <= open_max, count, "open, at most", open_max)
 
 

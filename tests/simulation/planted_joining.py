@@ -124,10 +124,10 @@ BUGS: Final[Mapping[str, Bug]] = {
         before(requests.Requests, "forget", lambda self, through, most:
                 (self, through + 2_000, most))),
     "timers lose the last": Bug(
-        "a restart forgets one open request's timer", JOINING, requests.Requests, "load_timers",
-        before(requests.Requests, "load_timers", lambda self, counts, keys:
-                (self, [[at, n - (number == len(counts) - 1)]
-                        for number, (at, n) in enumerate(counts)], keys))),
+        "a restart forgets one open request's timer", JOINING, requests.Requests, "load",
+        before(requests.Requests, "load", lambda self, head, dumped:
+                (self, {**head, "timers": [[at, n - (number == len(head["timers"]) - 1)]
+                        for number, (at, n) in enumerate(head["timers"])]}, dumped))),
     "waiting lost at a restart": Bug(
         "outcomes that wait for their prediction are gone after a restart", JOINING,
         waiting.Waiting, "load", nothing),
