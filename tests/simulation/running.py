@@ -126,7 +126,7 @@ def hunt(name: str, first: int, count: int, to_the_end: bool = True) -> planted.
     bug = planted.BUGS[name]
     caught, tried, at = Counter[str](), 0, -1
     with bug.planted():
-        for seed in range(first, first + count * 4):
+        for seed in range(first, first + count * 8):
             schedule = draw(seed)
             if schedule.config.kind not in bug.kinds:
                 continue
