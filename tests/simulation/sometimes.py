@@ -28,9 +28,9 @@ _ACTIONS = (
 _PHASES = ("RUNNING", "PAUSED", "PROMOTED", "COMPLETED", "ROLLED_BACK", "ABORTED", "FLAG")
 _REASONS = ("SPLIT", "DEFAULT", "EXCLUDED", "ROLLED_BACK", "BREAKER", "STALE")
 _DECIDER = (
-    "batches_next", "batches_known", "batches_gap", "control_repeated", "control_refused",
-    "facts_counted", "facts_of_other_generations", "control_dead_lettered",
-    "applied_dead_lettered", "observations_dead_lettered",
+    "batch.next", "batch.known", "batch.gap", "order.repeated", "order.refused",
+    "fact.counted", "fact.other_generation", "control.dead_lettered",
+    "applied.dead_lettered", "observations.dead_lettered",
 )  # fmt: skip
 
 SOMETIMES: Final = (
