@@ -79,9 +79,6 @@ def _pieces(block: bytes, row: np.dtype[np.void]) -> list[bytes]:
     return [block[start : start + row.itemsize] for start in range(0, len(block), row.itemsize)]
 
 
-_NO_NUMBERS = np.zeros(0, dtype=np.uint32)
-
-
 class Indexes:
     """Numbers of an interner that a batch uses -> indexes in the batch's own list.
 

@@ -11,7 +11,6 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.integration.joins import (
     SHORT,
     Join,
     Workers,
+    disturb,
     takeovers,
     written,
 )
@@ -75,42 +75,23 @@ class DecisionSet:
         log = self._folder / f"run-{number}.log"
         outcome = Outcome(join.name)
         pace = max(1, self.records // _PACE_SECONDS)
+        total = sum(map(len, self.expected.values()))
+
+        def written_share(share: float) -> None:
+            self._await(int(share * total), settings, workers)
+
         with Workers(settings, join, log, pace, "decider") as workers:
             workers.start()
-            self._disturb(settings, join, workers, outcome)
+            disturb(workers, outcome, self._broker, self._draw, written_share)
             self._compare(settings, workers, outcome)
         outcome.started_again = workers.started_again
         outcome.restored = sum(released > 0 for released in takeovers(log))
         outcome.seconds = time.monotonic() - began
         return outcome
 
-    def _disturb(self, settings: Settings, join: Join, workers: Workers, outcome: Outcome) -> None:
-        acts: list[Callable[[], None]] = []
-
-        def kill() -> None:
-            workers.kill_first()
-            outcome.kills += 1
-            workers.start()
-
-        acts += [kill] * join.kills
-        if join.second_worker:
-            acts += [workers.start_and_wait, workers.kill_last]
-        if join.broker_dies:
-            acts.append(self._restart_broker)
-        total = sum(map(len, self.expected.values()))
-        shares = sorted(self._draw.uniform(0.1, 0.8) for _ in acts)
-        for share, act in zip(shares, acts, strict=True):
-            self._await(int(share * total), settings, workers)
-            act()
-
     def _await(self, count: int, settings: Settings, workers: Workers) -> None:
         topics = OUTPUTS.values()
         workers.await_until(lambda: written(settings, *topics) >= count, f"{count:,} outputs")
-
-    def _restart_broker(self) -> None:
-        self._broker.kill()
-        time.sleep(3.0)
-        self._broker.restart()
 
     def _compare(self, settings: Settings, workers: Workers, outcome: Outcome) -> None:
         """Read the outputs until nothing is missing."""

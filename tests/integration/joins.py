@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -12,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.agents.counting import ROOT, environment_of
+from tests.integration.outcome import Outcome
 from tidegate.agents.failstop import EXIT_FAIL_STOP, EXIT_UNREACHABLE
 from tidegate.agents.kafka import new_consumer, watermarks
 from tidegate.agents.settings import Settings
+from tidegate.infra.brokers import Broker
 from tidegate.schemas.errors import Unreachable
 
 PATIENCE_SECONDS = 600.0
 _DAY_SECONDS = 86_400
+_AWAY_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Workers:
     ) -> None:
         self._role = role
         self._settings = settings
-        self._join = join
+        self.join = join
         self._pace = pace
         self._stack = ExitStack()
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -89,7 +93,7 @@ class Workers:
 
     def start(self) -> None:
         """Another worker."""
-        join = self._join
+        join = self.join
         extra = {
             "PYTHONHASHSEED": join.hash_seed,
             "TIDEGATE_INPUT_PREFIX": self._settings.input_prefix,
@@ -155,6 +159,38 @@ class Workers:
             process.kill()
             process.wait()
         self._stack.close()
+
+
+def disturb(
+    workers: Workers, outcome: Outcome, broker: Broker, draw: random.Random,
+    written_share: Callable[[float], None],
+) -> None:  # fmt: skip
+    """Do to workers and broker what the join says, at random moments of its progress.
+
+    `written_share` returns once that share of the output is written.
+    """
+    join = workers.join
+    acts: list[Callable[[], None]] = []
+
+    def kill() -> None:
+        workers.kill_first()
+        outcome.kills += 1
+        workers.start()
+
+    def restart_broker() -> None:
+        broker.kill()
+        time.sleep(_AWAY_SECONDS)
+        broker.restart()
+
+    acts += [kill] * join.kills
+    if join.second_worker:
+        acts += [workers.start_and_wait, workers.kill_last]
+    if join.broker_dies:
+        acts.append(restart_broker)
+    shares = sorted(draw.uniform(0.1, 0.8) for _ in acts)
+    for share, act in zip(shares, acts, strict=True):
+        written_share(share)
+        act()
 
 
 def written(settings: Settings, *names: str) -> int:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.integration.joins import (
     SHORT,
     Join,
     Workers,
+    disturb,
     takeovers,
     written,
 )
@@ -80,9 +81,13 @@ class ReplaySet:
         apply_topics(settings)
         log = self._folder / f"join-{number}.log"
         outcome = Outcome(join.name)
+
+        def written_share(share: float) -> None:
+            self._await(int(share * len(self.expected)), settings, workers)
+
         with Workers(settings, join, log, self._pace) as workers:
             workers.start()
-            self._disturb(settings, join, workers, outcome)
+            disturb(workers, outcome, self._broker, self._draw, written_share)
             self._await(len(self.expected), settings, workers)
             self._compare(settings, workers, outcome)
         outcome.started_again = workers.started_again
@@ -90,35 +95,10 @@ class ReplaySet:
         outcome.seconds = time.monotonic() - began
         return outcome
 
-    def _disturb(self, settings: Settings, join: Join, workers: Workers, outcome: Outcome) -> None:
-        """Do to the workers what the join says, at random moments of its progress."""
-        acts: list[Callable[[], None]] = []
-
-        def kill() -> None:
-            workers.kill_first()
-            outcome.kills += 1
-            workers.start()
-
-        acts += [kill] * join.kills
-        if join.second_worker:
-            acts += [workers.start_and_wait, workers.kill_last]
-        if join.broker_dies:
-            acts.append(self._restart_broker)
-        shares = sorted(self._draw.uniform(0.1, 0.8) for _ in acts)
-        for share, act in zip(shares, acts, strict=True):
-            count = int(share * len(self.expected))
-            self._await(count, settings, workers)
-            act()
-
     def _await(self, count: int, settings: Settings, workers: Workers) -> None:
         workers.await_until(
             lambda: written(settings, "observations") >= count, f"{count:,} observations"
         )
-
-    def _restart_broker(self) -> None:
-        self._broker.kill()
-        time.sleep(3.0)
-        self._broker.restart()
 
     def _compare(self, settings: Settings, workers: Workers, outcome: Outcome) -> None:
         """Read the output until nothing is missing."""
