@@ -22,8 +22,9 @@ from tidegate.agents.kafka import new_admin, new_producer, read_topic
 from tidegate.agents.settings import Settings
 from tidegate.agents.topics import apply_topics
 from tidegate.infra.brokers import LocalBroker
-from tidegate.schemas.facts import ObservationBatch, decode_observation
+from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import tick_headers
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.schemas.topics import TOPICS, merged_topics
 
 BROKER_CORE, WORKER_CORE = 1, 0

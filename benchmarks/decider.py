@@ -19,7 +19,7 @@ from benchmarks.fold import Log, join, written
 from benchmarks.report import against, exit_by, heading, line
 from benchmarks.workload import BEGIN_MS, Workload
 from tidegate.schemas import codec
-from tidegate.schemas.facts import decode_observation
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.schemas.partitioner import partition_of
 from tidegate.streams.deciding.decider import Decider
 from tidegate.streams.folding import PartitionFold

@@ -15,7 +15,8 @@ from pathlib import Path
 from benchmarks.workload import Produced, Workload
 from tidegate.agents.kafka import Tail, new_producer
 from tidegate.agents.settings import Settings
-from tidegate.schemas.facts import ObservationBatch, decode_observation
+from tidegate.schemas.facts import ObservationBatch
+from tidegate.schemas.observation_reading import decode_observation
 
 _READY_SECONDS_MAX = 60.0
 

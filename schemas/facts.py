@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from io import BytesIO
 from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
-from fastavro import schemaless_reader
 from numpy.typing import ArrayLike, NDArray
 
-from tidegate.schemas import catalogue, codec, limits
+from tidegate.schemas import catalogue, limits
 from tidegate.schemas.avro_writing import block, long_bytes, sized
 from tidegate.schemas.context import Attributes, Context
 from tidegate.schemas.errors import EventError
@@ -68,10 +66,11 @@ _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
 _TEXTS_KEPT: Final = 8_192
 COLUMNS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType(_COLUMNS)
 """Columns of each kind of fact: (name, numpy width), in the order they are written."""
-_DTYPES: Final[Mapping[str, Mapping[str, np.dtype[Any]]]] = {
+DTYPES: Final[Mapping[str, Mapping[str, np.dtype[Any]]]] = {
     kind: {name: np.dtype(f"<{width}") for name, width in columns}
     for kind, columns in _COLUMNS.items()
 }
+"""The same as numpy types."""
 Table = Mapping[str, NDArray[Any]]
 """Column name -> array; all of one length."""
 
@@ -102,10 +101,10 @@ class ObservationBatch:
 
 def columns_to_table(kind: str, columns: Mapping[str, ArrayLike]) -> Table:
     """Columns converted to the widths of the kind; `columns` must name exactly its columns."""
-    if columns.keys() != _DTYPES[kind].keys():
+    if columns.keys() != DTYPES[kind].keys():
         raise ValueError(f"columns of {kind!r} are {[name for name, _ in COLUMNS[kind]]}")
     return {
-        name: np.asarray(columns[name], dtype=dtype) for name, dtype in _DTYPES[kind].items()
+        name: np.asarray(columns[name], dtype=dtype) for name, dtype in DTYPES[kind].items()
     }
 
 
@@ -126,8 +125,17 @@ def encode_observation(batch: ObservationBatch) -> bytes:
     Raises:
         EventError: it is larger than an observation may be.
     """
+    tables = block([_table(batch, kind) for kind in COLUMNS if batch.count(kind)])
+    data = encode_head(batch) + tables
+    if len(data) > limits.OBSERVATION_BYTES_MAX:
+        raise EventError("length", f"an observation of {len(data)} bytes")
+    return data
+
+
+def encode_head(batch: ObservationBatch) -> bytes:
+    """The encoded batch up to its tables."""
     numbers = (batch.source_partition, batch.partition, batch.sequence)
-    data = b"".join((
+    return b"".join((
         catalogue.latest("observation").head,
         *map(long_bytes, numbers),
         _text(batch.engine),
@@ -136,15 +144,11 @@ def encode_observation(batch: ObservationBatch) -> bytes:
         block([_context(context) for context in batch.contexts]),
         block([_attribute_set(pairs) for pairs in batch.attributes]),
         block([_text(name) for name in batch.names]),
-        block([_table(batch, kind) for kind in COLUMNS if batch.count(kind)]),
     ))  # fmt: skip
-    if len(data) > limits.OBSERVATION_BYTES_MAX:
-        raise EventError("length", f"an observation of {len(data)} bytes")
-    return data
 
 
 def _table(batch: ObservationBatch, kind: str) -> bytes:
-    count, table, dtypes = batch.count(kind), batch.tables[kind], _DTYPES[kind]
+    count, table, dtypes = batch.count(kind), batch.tables[kind], DTYPES[kind]
     sizes = {width: long_bytes(count * width) for width in (1, 4, 8)}
     pieces = [_text(kind), long_bytes(count), long_bytes(len(dtypes))]
     for name, dtype in dtypes.items():
@@ -167,125 +171,3 @@ def _context(context: Context) -> bytes:
 @lru_cache(maxsize=_TEXTS_KEPT)
 def _attribute_set(pairs: Attributes) -> bytes:
     return block([_text(name) + _text(text) for name, text in pairs])
-
-
-def decode_observation(value: bytes) -> ObservationBatch:
-    """The batch in `value`: arrays are read-only views of its bytes.
-
-    Raises:
-        EventError: anything that would let a reader count wrongly: unknown or repeated kinds,
-            column lengths that do not fit the count, indexes out of range, unknown codes,
-            an engine, context or attribute set that is not sound.
-    """
-    batch = _read_canonical(value)
-    if batch is None:
-        batch = _batch(codec.decode_record("observation", value, None))
-    _check_head(batch)
-    for kind, table in batch.tables.items():
-        _check_table(batch, kind, table)
-    return batch
-
-
-def _read_canonical(value: bytes) -> ObservationBatch | None:
-    """The batch in `value` if these are the very bytes that `encode_observation` writes of it.
-
-    What encodes to the same bytes cannot have been misread, so the costly look at their
-    structure can be left out; None says that it cannot.
-    """
-    newest = catalogue.latest("observation")
-    if not value.startswith(newest.head) or len(value) > limits.OBSERVATION_BYTES_MAX:
-        return None
-    stream = BytesIO(value)
-    stream.seek(len(newest.head))
-    try:
-        record: Any = schemaless_reader(stream, newest.parsed, None)
-        batch = _batch(record)
-        return batch if encode_observation(batch) == value else None
-    except (EventError, ValueError, EOFError, LookupError, TypeError, OverflowError):
-        return None
-
-
-def _batch(record: Mapping[str, Any]) -> ObservationBatch:
-    contexts = tuple(Context(**item) for item in record["contexts"])
-    attributes = tuple(tuple(sorted(item.items())) for item in record["attributes"])
-    return ObservationBatch(
-        record["source_partition"], record["partition"], record["sequence"], record["engine"],
-        record["log_time"], tuple(record["covers"]), contexts, attributes,
-        tuple(record["names"]), _read_tables(record["tables"]),
-    )
-
-
-def _read_tables(found: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
-    tables: dict[str, Table] = {}
-    for item in found:
-        kind, count = item["kind"], item["count"]
-        dtypes = _DTYPES.get(kind)
-        if dtypes is None or kind in tables:
-            raise EventError("value", f"fact table {kind!r} is unknown or repeated")
-        if not 0 <= count <= limits.OBSERVATION_ROWS_MAX:
-            raise EventError("value", f"{kind}: {count} rows")
-        if [column["name"] for column in item["columns"]] != list(dtypes):
-            raise EventError("value", f"{kind}: columns are not {list(dtypes)}")
-        table: dict[str, NDArray[Any]] = {}
-        for column, (name, dtype) in zip(item["columns"], dtypes.items(), strict=True):
-            if len(column["data"]) != count * dtype.itemsize:
-                raise EventError("length", f"{kind}.{name}: not {count} items of {dtype}")
-            table[name] = np.frombuffer(column["data"], dtype=dtype)
-        tables[kind] = table
-    return {kind: tables.get(kind) or empty_table(kind) for kind in COLUMNS}
-
-
-def _check_head(batch: ObservationBatch) -> None:
-    names = [batch.engine, *batch.names]
-    for context in batch.contexts:
-        names += [text for text in context if isinstance(text, str)]
-    for text in names:
-        if not 1 <= len(text.encode()) <= limits.NAME_BYTES_MAX:
-            raise EventError("length", f"name of {len(text.encode())} bytes in an observation")
-    numbers = (batch.source_partition, batch.partition, batch.sequence, batch.log_time_ms)
-    if min(numbers) < 0 or len(batch.covers) != len(STREAMS) or min(batch.covers) < 0:
-        raise EventError("value", "negative number or wrong covers in an observation")
-    if not batch.attributes or batch.attributes[0]:
-        raise EventError("value", "attribute set 0 is not the empty set")
-
-
-def _check_table(batch: ObservationBatch, kind: str, table: Table) -> None:
-    if not batch.count(kind):
-        return
-    for name, (optional, below) in _index_limits(batch, kind).items():
-        column = table[name]
-        outside = column >= below
-        if optional:
-            outside &= column != NONE
-        if outside.any():
-            raise EventError("value", f"{kind}.{name}: {int(column[outside][0])}, below {below}")
-    if kind == "irregular" and not table["class"].all():
-        raise EventError("value", "irregular.class: 0")
-    for name in filter(limits.COLUMN_RANGES.__contains__, table):
-        column, (low, high) = table[name], limits.COLUMN_RANGES[name]
-        sound = (column >= low) & (column <= high)
-        if name in limits.OPTIONAL_COLUMNS or kind == "irregular":
-            sound |= np.isnan(column)
-        if not sound.all():
-            raise EventError("value", f"{kind}.{name}: {float(column[~sound][0])!r}")
-
-
-def _index_limits(batch: ObservationBatch, kind: str) -> dict[str, tuple[bool, int]]:
-    """Column -> (may be NONE, first number that is too large)."""
-    rows = "exposure" if kind in ("exposure_feature", "measure") else "closed"
-    ends = {
-        "context": (kind == "irregular", len(batch.contexts)),
-        "shadow_context": (False, len(batch.contexts)),
-        "attributes": (False, len(batch.attributes)),
-        "metric": (kind == "irregular", len(batch.names)),
-        "source": (True, len(batch.names)),
-        "feature": (False, len(batch.names)),
-        "name": (False, len(batch.names)),
-        "row": (False, batch.count(rows)),
-        "status": (False, len(STATUSES)),
-        "shadow_status": (False, len(STATUSES)),
-        "agree": (False, AGREE_UNKNOWN + 1),
-        "class": (False, len(CLASSES)),
-        "stream": (False, len(STREAMS)),
-    }
-    return {name: ends[name] for name, _ in COLUMNS[kind] if name in ends}

@@ -15,8 +15,9 @@ from tidegate.schemas import codec
 from tidegate.schemas.canonical import canonical_json
 from tidegate.schemas.errors import EventError
 from tidegate.schemas.events import Applied, Control
-from tidegate.schemas.facts import ObservationBatch, decode_observation
+from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import Marker
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.deciding import alarms, judging, orders, view
 from tidegate.streams.deciding import experiment as experiments
@@ -29,6 +30,7 @@ from tidegate.streams.deciding.placement import check_placement
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.deciding.records import Journal, Moment
 from tidegate.streams.deciding.sequences import Reading, Sequences
+from tidegate.streams.estimation import Summary
 from tidegate.streams.merge import Run
 from tidegate.streams.output import Emit
 
@@ -239,10 +241,11 @@ class Decider:
     def _learn(self, batch: ObservationBatch) -> list[ExperimentState]:
         names = sorted({context.experiment for context in batch.contexts})
         touched = [self.experiments[name] for name in names if name in self.experiments]
+        summary = Summary(batch)
         for state in touched:
-            state.ledger.observe(batch)
+            state.ledger.observe(batch, summary)
             state.is_view_due = True
-        count_facts(batch, self.experiments, self._counters)
+        count_facts(summary, self.experiments, self._counters)
         return touched
 
     def _judge_guardrails(self, state: ExperimentState) -> None:

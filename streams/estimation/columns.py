@@ -1,71 +1,71 @@
-"""A batch's columns as values per request: which rows belong to whom, and what they measured."""
+"""A batch's columns as values per request: of which context, and what a measurement reads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.schemas.facts import ObservationBatch
-from tidegate.streams.estimation.moments import Floats
+from tidegate.streams.estimation.moments import BatchMoments, Floats, grouped
 from tidegate.streams.estimation.plan import Measurement
-from tidegate.streams.estimation.strata import Key
-
-Table = Mapping[str, NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """Cells of a batch: a variant under a routing version.
-
-    `names[cell]` is (variant, key). `of_context[context]` is the cell, -1 when requests of that
-    context are not learnt from or belong to another experiment.
-    """
-
-    names: tuple[tuple[str, Key], ...]
-    of_context: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
 class Values:
-    """Values of one measurement in a batch: cell, value and weight of each; weights None: all 1."""
+    """Values of one measurement in a batch, in the order of the facts.
 
-    cells: NDArray[np.int64]
-    values: Floats
-    weights: Floats | None
-
-
-def cells_of(batch: ObservationBatch, learnt: Mapping[int, tuple[str, Key]]) -> Cells:
-    """Cells of the contexts that are learnt from; `learnt` is context -> (variant, key)."""
-    names = tuple(sorted(set(learnt.values())))
-    index = {name: number for number, name in enumerate(names)}
-    of_context = np.full(len(batch.contexts), -1, dtype=np.int64)
-    for context, name in learnt.items():
-        of_context[context] = index[name]
-    return Cells(names, of_context)
-
-
-def exposure_values(batch: ObservationBatch, cells: Cells, measurement: Measurement) -> Values:
-    """Values of a measurement that the predictions themselves carry.
-
-    A status counts as 1 unless it is OK: a fallback is the assigned variant's failure.
+    Args:
+        contexts: context of each value, 0..number-1, shape (n,).
+        values: shape (n,), finite.
+        weights: shape (n,), positive; None: all 1.
+        number: number of contexts of the batch.
     """
-    table = batch.tables["exposure"]
+
+    __slots__ = ("_contexts", "_ends", "_rows", "_values", "moments")
+
+    def __init__(
+        self, contexts: NDArray[Any], values: Floats, weights: Floats | None, number: int
+    ) -> None:
+        self._contexts = contexts
+        self._values = values
+        self._ends: list[int] = []
+        self._rows = contexts
+        self.moments: Sequence[BatchMoments | None] = grouped(contexts, number, values, weights)
+        """By context; None without values."""
+
+    def of(self, contexts: Sequence[int]) -> Floats:
+        """The values of some contexts, ascending numbers, in the order of the facts."""
+        if not self._ends:
+            self._rows = np.argsort(self._contexts, kind="stable")
+            counts = np.bincount(self._contexts, minlength=len(self.moments))
+            self._ends = [0, *np.cumsum(counts).tolist()]
+        ends = self._ends
+        parts = [self._rows[ends[number] : ends[number + 1]] for number in contexts]
+        rows = parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+        chosen: Floats = self._values[rows]
+        return chosen
+
+
+def values_of(batch: ObservationBatch, measurement: Measurement) -> Values:
+    """What a measurement reads of every request in the batch, whatever its experiment."""
+    if measurement.source == "outcome":
+        return _closed_values(batch, measurement)
     if measurement.source == "measure":
-        return _measure_values(batch, cells, measurement)
+        return _measure_values(batch, measurement)
+    table = batch.tables["exposure"]
     if measurement.source == "status":
+        # A fallback is the assigned variant's failure.
         values = (table["status"] != 0).astype(np.float64)
     elif measurement.source == "latency_ms":
         values = table["latency"]
     else:
         values = table["score"]
-    return _learnt(cells.of_context[table["context"]], values, table["weight"], measurement)
+    return _present(batch, measurement, table["context"], values, table["weight"])
 
 
-def closed_values(batch: ObservationBatch, cells: Cells, measurement: Measurement) -> Values:
+def _closed_values(batch: ObservationBatch, measurement: Measurement) -> Values:
     """The aggregate of what came to each closed request, or the default."""
     closed, metrics = batch.tables["closed"], batch.tables["closed_metric"]
     default = np.nan if measurement.default is None else measurement.default
@@ -76,30 +76,35 @@ def closed_values(batch: ObservationBatch, cells: Cells, measurement: Measuremen
         values[rows] = metrics["sum"][chosen] / metrics["count"][chosen]
     else:
         values[rows] = metrics[measurement.aggregate][chosen]
-    return _learnt(cells.of_context[closed["context"]], values, closed["weight"], measurement)
+    return _present(batch, measurement, closed["context"], values, closed["weight"])
 
 
-def _measure_values(batch: ObservationBatch, cells: Cells, measurement: Measurement) -> Values:
+def _measure_values(batch: ObservationBatch, measurement: Measurement) -> Values:
     table, measures = batch.tables["exposure"], batch.tables["measure"]
     chosen = measures["name"] == _name_index(batch, measurement.measure)
     rows = measures["row"][chosen]
-    return _learnt(
-        cells.of_context[table["context"][rows]], measures["value"][chosen],
-        table["weight"][rows], measurement,
+    return _present(
+        batch, measurement, table["context"][rows], measures["value"][chosen],
+        table["weight"][rows],
     )
 
 
-def _learnt(
-    cells: NDArray[np.int64], values: NDArray[Any], weights: NDArray[Any], measurement: Measurement
-) -> Values:
-    kept = (cells >= 0) & ~np.isnan(values)
-    if not kept.all():
-        cells, values, weights = cells[kept], values[kept], weights[kept]
+def _present(
+    batch: ObservationBatch, measurement: Measurement, contexts: NDArray[Any],
+    values: NDArray[Any], weights: NDArray[Any],
+) -> Values:  # fmt: skip
+    """Leaves out what is absent, and clips what is there to the measurement's range."""
+    absent = np.isnan(values)
+    if absent.any():
+        kept = ~absent
+        contexts, values, weights = contexts[kept], values[kept], weights[kept]
     values = values.astype(np.float64, copy=False)
     if measurement.low is not None or measurement.high is not None:
         values = np.clip(values, measurement.low, measurement.high)
     plain = bool((weights == 1.0).all())
-    return Values(cells, values, None if plain else weights.astype(np.float64))
+    return Values(
+        contexts, values, None if plain else weights.astype(np.float64), len(batch.contexts)
+    )
 
 
 def _name_index(batch: ObservationBatch, name: str) -> int:

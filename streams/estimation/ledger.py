@@ -9,25 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from tidegate.schemas.facts import CLASSES, NONE, STATUSES, STREAMS, ObservationBatch
+from tidegate.schemas.facts import STATUSES, ObservationBatch
 from tidegate.streams.detectors import DETECTORS, Detector
-from tidegate.streams.estimation.agreement import agreements
-from tidegate.streams.estimation.columns import (
-    Cells,
-    Values,
-    cells_of,
-    closed_values,
-    exposure_values,
-)
-from tidegate.streams.estimation.moments import Moments, Sample, grouped
+from tidegate.streams.estimation.columns import Values
+from tidegate.streams.estimation.moments import Moments, Sample
 from tidegate.streams.estimation.plan import Measurement, Plan
 from tidegate.streams.estimation.quantile import RunningQuantile
 from tidegate.streams.estimation.strata import Arm, Key, Pair, Strata, arms_of, pairs_of
+from tidegate.streams.estimation.summary import Summary
 from tidegate.streams.estimation.tally import IRREGULAR, ShadowTally, Tally
 
 BEGINNING: Key = (0, 0)
+
+_Learnt = tuple[int, str, Key]
+"""A context that is learnt from: its number in the batch, variant, routing version."""
 
 
 class Ledger:
@@ -65,10 +60,13 @@ class Ledger:
 
     # -- facts
 
-    def observe(self, batch: ObservationBatch) -> None:
-        """Takes the facts of the batch that belong to this experiment and generation."""
+    def observe(self, batch: ObservationBatch, summary: Summary | None = None) -> None:
+        """Takes the facts of the batch that belong to this experiment and generation.
+
+        `summary` is that of the batch, when others observe it as well.
+        """
         owners: dict[int, str] = {}
-        learnt: dict[int, tuple[str, Key]] = {}
+        learnt: list[_Learnt] = []
         for number, context in enumerate(batch.contexts):
             ours = (context.experiment, context.generation) == (
                 self.plan.experiment, self.plan.generation,
@@ -77,96 +75,71 @@ class Ledger:
                 owners[number] = context.variant
                 if context.reason == "SPLIT":
                     key = (context.routing_epoch, context.routing_version)
-                    learnt[number] = (context.variant, key)
+                    learnt.append((number, context.variant, key))
         if not owners:
             return
-        self._count(batch, owners)
-        self._compare_shadows(batch, owners)
-        cells = cells_of(batch, learnt)
-        self._count_learnt(batch, cells)
+        summary = summary or Summary(batch)
+        self._count(summary, owners)
+        self._count_learnt(summary, learnt)
         for item in self.plan.measurements:
-            if item.source != "outcome":
-                self._learn(item, cells, exposure_values(batch, cells, item))
-            elif batch.count("closed"):
-                self._learn(item, cells, closed_values(batch, cells, item))
-        self._learn_early(batch, cells)
+            if item.source != "outcome" or batch.count("closed"):
+                self._learn(item, summary.values(item), learnt)
+        if batch.count("matched"):
+            self._learn_early(summary, learnt)
         self._strata.settle()
 
-    def _count(self, batch: ObservationBatch, owners: Mapping[int, str]) -> None:
-        exposure, irregular = batch.tables["exposure"], batch.tables["irregular"]
-        contexts = len(batch.contexts)
-        statuses = _by_context(exposure["context"], exposure["status"], contexts, len(STATUSES))
-        known = irregular["context"] != NONE
-        codes = irregular["stream"][known].astype(np.int64) * len(CLASSES)
-        codes += irregular["class"][known]
-        classes = _by_context(
-            irregular["context"][known], codes, contexts, len(STREAMS) * len(CLASSES)
-        )
-        closed = np.bincount(batch.tables["closed"]["context"], minlength=contexts)
-        matched = np.bincount(batch.tables["matched"]["context"], minlength=contexts)
+    def _count(self, summary: Summary, owners: Mapping[int, str]) -> None:
+        batch = summary.batch
+        is_irregular = batch.count("irregular") > 0
+        agreed = summary.agreements(self.plan.score_tolerance) if batch.count("shadow") else []
         for number, variant in owners.items():
             tally, reason = self.tallies[variant], batch.contexts[number].reason
-            seen = int(statuses[number].sum())
+            statuses = summary.statuses[number]
+            seen = sum(statuses)
             tally.exposures += seen
-            tally.closed += int(closed[number])
-            tally.matched += int(matched[number])
+            tally.closed += summary.closed[number]
+            tally.matched += summary.matched[number]
             if seen:
                 tally.reasons[reason] = tally.reasons.get(reason, 0) + seen
-            for code, status in enumerate(STATUSES):
-                tally.statuses[status] += int(statuses[number, code])
-            for code, name in IRREGULAR.items():
-                tally.irregular[name] += int(classes[number, code])
+                for status, count in zip(STATUSES, statuses, strict=True):
+                    tally.statuses[status] += count
+            if is_irregular:
+                found = summary.irregular[number]
+                for code, name in IRREGULAR.items():
+                    tally.irregular[name] += found[code]
+            if agreed:
+                disagree, agree, unknown = agreed[number]
+                shadow = self.shadows[variant]
+                shadow.pairs += disagree + agree + unknown
+                shadow.disagree += disagree
+                shadow.agree += agree
+                shadow.failures += summary.shadow_failures[number]
 
-    def _count_learnt(self, batch: ObservationBatch, cells: Cells) -> None:
-        table = batch.tables["exposure"]
-        rows = cells.of_context[table["context"]]
-        kept = rows >= 0
-        counts = np.bincount(rows[kept], minlength=len(cells.names))
-        inverse = np.bincount(rows[kept], 1.0 / table["propensity"][kept], len(cells.names))
+    def _count_learnt(self, summary: Summary, learnt: Sequence[_Learnt]) -> None:
         totals: dict[Key, int] = {}
-        for number, (variant, key) in enumerate(cells.names):
-            count = int(counts[number])
+        for number, variant, key in learnt:
+            count = sum(summary.statuses[number])
             if count:
                 exposures = self._strata.at(key).exposures
                 exposures[variant] = exposures.get(variant, 0) + count
                 totals[key] = totals.get(key, 0) + count
                 self.tallies[variant].learnt += count
-                self.tallies[variant].inverse_propensity += float(inverse[number])
+                self.tallies[variant].inverse_propensity += summary.inverse_propensity[number]
         for key, total in totals.items():
             for variant in self._strata.at(key).exposures:
                 self.tallies[variant].opportunities += total
 
-    def _compare_shadows(self, batch: ObservationBatch, owners: Mapping[int, str]) -> None:
-        table = batch.tables["shadow"]
-        if not len(table["agree"]):
-            return
-        contexts = len(batch.contexts)
-        codes = agreements(table, self.plan.score_tolerance)
-        compared = _by_context(table["shadow_context"], codes, contexts, 3)
-        failed = np.bincount(table["shadow_context"], table["shadow_status"] != 0, contexts)
-        for number, variant in owners.items():
-            tally = self.shadows[variant]
-            disagree, agree, unknown = compared[number].tolist()
-            tally.pairs += disagree + agree + unknown
-            tally.disagree += disagree
-            tally.agree += agree
-            tally.failures += int(failed[number])
-
-    def _learn(self, item: Measurement, cells: Cells, found: Values) -> None:
-        if not len(found.values):
-            return
-        for cell, *batch_moments in grouped(
-            found.cells, len(cells.names), found.values, found.weights
-        ):
-            variant, key = cells.names[cell]
-            self._strata.at(key).sample(item.name, variant).merge(*batch_moments)
+    def _learn(self, item: Measurement, found: Values, learnt: Sequence[_Learnt]) -> None:
+        contexts: dict[str, list[int]] = {}
+        for number, variant, key in learnt:
+            moments = found.moments[number]
+            if moments is not None:
+                self._strata.at(key).sample(item.name, variant).merge(*moments)
+                contexts.setdefault(variant, []).append(number)
         if item.quantile is None and not item.bounds and not item.drift:
             return
-        owner = np.array([self.plan.variants.index(name) for name, _ in cells.names])[found.cells]
-        for number, variant in enumerate(self.plan.variants):
-            values = found.values[owner == number]
-            if len(values):
-                self._follow(item, variant, values)
+        for variant, numbers in contexts.items():
+            self._follow(item, variant, found.of(numbers))
 
     def _follow(self, item: Measurement, variant: str, values: Any) -> None:
         """Feeds what needs every value, in the order of the facts."""
@@ -181,17 +154,16 @@ class Ledger:
             for kind in item.drift:
                 self._detectors[item.name, variant, kind].feed(scaled)
 
-    def _learn_early(self, batch: ObservationBatch, cells: Cells) -> None:
-        table = batch.tables["matched"]
-        rows = cells.of_context[table["context"]]
+    def _learn_early(self, summary: Summary, learnt: Sequence[_Learnt]) -> None:
+        names = summary.batch.names
         for item in self.plan.measurements:
-            if item.source != "outcome" or item.name not in batch.names:
+            if item.source != "outcome" or item.name not in names:
                 continue
-            chosen = (rows >= 0) & (table["metric"] == batch.names.index(item.name))
-            for cell, *batch_moments in grouped(
-                rows[chosen], len(cells.names), table["value"][chosen], None
-            ):
-                self._early[item.name, cells.names[cell][0]].merge(*batch_moments)
+            found = summary.early(names.index(item.name))
+            for number, variant, _ in learnt:
+                moments = found[number]
+                if moments is not None:
+                    self._early[item.name, variant].merge(*moments)
 
     # -- statistics
 
@@ -293,8 +265,3 @@ class Ledger:
         for measurement, variant, kind, item in state["detectors"]:
             self._detectors[measurement, variant, kind].from_state(item)
 
-
-def _by_context(contexts: Any, codes: Any, number: int, width: int) -> Any:
-    """Counts by context and code, shape (number, width)."""
-    flat = contexts.astype(np.int64) * width + codes
-    return np.bincount(flat, minlength=number * width).reshape(number, width)

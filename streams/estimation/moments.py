@@ -7,7 +7,6 @@ offset of 1e9 it gives negative variances.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,33 +82,34 @@ class Sample:
         return sample
 
 
+BatchMoments = tuple[float, float, float, float]
+"""Sum of weights and of their squares, mean, sum of squared deviations: what `merge` takes."""
+
+
 def grouped(
-    groups: NDArray[np.int64], count: int, values: Floats, weights: Floats | None
-) -> Iterator[tuple[int, float, float, float, float]]:
-    """Moments of each group of a batch in two passes.
+    groups: NDArray[Any], count: int, values: Floats, weights: Floats | None
+) -> list[BatchMoments | None]:
+    """Moments of each group of a batch in two passes; None for groups without rows.
 
     Args:
         groups: group of each row, 0..count-1, shape (rows,).
         count: number of groups.
         values: shape (rows,), finite.
         weights: shape (rows,), positive; None: all 1.
-
-    Yields:
-        group, sum of weights, sum of squared weights, mean, sum of squared deviations; groups
-        without rows are left out.
     """
+    if not len(values):
+        return [None] * count
     weight = np.bincount(groups, weights, count).astype(np.float64)
     squares = weight if weights is None else np.bincount(groups, weights * weights, count)
     weighted = values if weights is None else values * weights
-    totals = np.bincount(groups, weighted, count)
-    means = np.divide(totals, weight, out=np.zeros(count), where=weight > 0.0)
+    # Where a group has no rows its total is 0, too.
+    means = np.bincount(groups, weighted, count) / np.where(weight > 0.0, weight, 1.0)
     deviations = values - means[groups]
     deviations *= deviations
     if weights is not None:
         deviations *= weights
     spreads = np.bincount(groups, deviations, count)
-    for group in np.flatnonzero(weight).tolist():
-        yield (
-            group, float(weight[group]), float(squares[group]), float(means[group]),
-            float(spreads[group]),
-        )
+    columns = zip(
+        weight.tolist(), squares.tolist(), means.tolist(), spreads.tolist(), strict=True
+    )
+    return [found if found[0] > 0.0 else None for found in columns]

@@ -20,8 +20,8 @@ from tidegate.agents.kafka import new_producer
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import encode
 from tidegate.schemas.events import Control, Outcome, Prediction
-from tidegate.schemas.facts import decode_observation
 from tidegate.schemas.marks import Marker, Tick, marker_headers, tick_headers
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.schemas.partitioner import partition_of
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.folding import PartitionFold

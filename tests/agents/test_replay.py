@@ -19,7 +19,8 @@ from tidegate.agents.replay import Replay, Report
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as, encode
 from tidegate.schemas.events import Decision, Outcome
-from tidegate.schemas.facts import decode_observation, encode_observation
+from tidegate.schemas.facts import encode_observation
+from tidegate.schemas.observation_reading import decode_observation
 
 
 def audited(recording: Recording, **arguments: Any) -> Report:

@@ -13,7 +13,8 @@ from functools import cache
 from tests.fuzz.mutating import read_corpus
 from tidegate.schemas.codec import Bindings
 from tidegate.schemas.errors import EventError
-from tidegate.schemas.facts import CLASSES, STREAMS, decode_observation, encode_observation
+from tidegate.schemas.facts import CLASSES, STREAMS, encode_observation
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.streams.deciding.decider import OBSERVATIONS, Decider
 from tidegate.streams.folding import Handler
 from tidegate.streams.joining.joiner import Joiner

@@ -14,8 +14,9 @@ from tests.schemas.decoding.oracle import KINDS, decoded, one_by_one
 from tests.streams.joining.judging import rows_of
 from tidegate.schemas import catalogue, codec
 from tidegate.schemas.errors import EventError, UnknownSchemaId
-from tidegate.schemas.facts import decode_observation, encode_observation
+from tidegate.schemas.facts import encode_observation
 from tidegate.schemas.marks import read_mark, tick_headers
+from tidegate.schemas.observation_reading import decode_observation
 
 Target = Callable[[Sequence[bytes]], list[str]]
 

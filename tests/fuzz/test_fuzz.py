@@ -11,7 +11,7 @@ import pytest
 from tests.fuzz.campaign import PEAK_BYTES_MAX, Report, lines, run
 from tests.fuzz.mutating import Mutator, read_corpus
 from tests.fuzz.targets import ACCEPTED, new_targets
-from tidegate.schemas import facts, marks
+from tidegate.schemas import marks, observation_reading
 from tidegate.schemas.decoding.cursor import Cursor
 from tidegate.schemas.marks import Marker
 from tidegate.streams.joining import outcomes
@@ -71,7 +71,7 @@ def _unguarded_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _unguarded_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "_check_table", lambda *_: None)
+    monkeypatch.setattr(observation_reading, "_check_table", lambda *_: None)
 
 
 def _lost_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ from tidegate.agents.recorded import RecordedLogs
 from tidegate.agents.settings import Settings
 from tidegate.agents.topics import apply_topics
 from tidegate.infra.brokers import Broker, LocalBroker
-from tidegate.schemas.facts import decode_observation
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.folding import PartitionFold
 from tidegate.streams.output import Output

@@ -25,7 +25,7 @@ from tidegate.agents.settings import Settings
 from tidegate.schemas.catalogue import latest
 from tidegate.schemas.codec import decode_as, encode
 from tidegate.schemas.events import DeadLetter, Outcome
-from tidegate.schemas.facts import decode_observation
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.schemas.partitioner import partition_of
 
 PATIENCE_SECONDS = 90.0

@@ -18,8 +18,9 @@ from tidegate.agents.kafka import new_producer, read_topic
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as
 from tidegate.schemas.events import DeadLetter
-from tidegate.schemas.facts import ObservationBatch, decode_observation
+from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import Tick, tick_headers
+from tidegate.schemas.observation_reading import decode_observation
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

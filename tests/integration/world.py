@@ -23,7 +23,7 @@ from tidegate.agents.transport.fetched import find_marks
 from tidegate.schemas.codec import encode
 from tidegate.schemas.errors import Unreachable
 from tidegate.schemas.events import Event, Outcome, Prediction, ShadowPrediction
-from tidegate.schemas.facts import decode_observation
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.folding import PartitionFold
 from tidegate.streams.merge import Fetched

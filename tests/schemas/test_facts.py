@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tidegate.schemas import codec, facts
 from tidegate.schemas.context import Context
 from tidegate.schemas.errors import EventError
-from tidegate.schemas.facts import ObservationBatch, decode_observation, encode_observation
+from tidegate.schemas.facts import ObservationBatch, encode_observation
+from tidegate.schemas.observation_reading import decode_observation
 
 CONTEXT = Context("click-ranker", 1, "challenger", "champion", "ranker", "v1", 0, 7, "SPLIT")
 ROWS: Mapping[str, tuple[Any, ...]] = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tidegate.schemas.errors import EventError
-from tidegate.schemas.facts import ObservationBatch, decode_observation, encode_observation
+from tidegate.schemas.facts import ObservationBatch, encode_observation
 from tidegate.schemas.observation_head import observation_head
+from tidegate.schemas.observation_reading import decode_observation
 
 BATCH = ObservationBatch(
     source_partition=3, partition=1, sequence=70_000, engine="e" * 16,

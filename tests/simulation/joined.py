@@ -15,7 +15,8 @@ from tests.simulation.world import JOINED, World
 from tidegate.schemas import codec
 from tidegate.schemas.errors import EventError
 from tidegate.schemas.events import DeadLetter
-from tidegate.schemas.facts import CLASSES, STREAMS, ObservationBatch, decode_observation
+from tidegate.schemas.facts import CLASSES, STREAMS, ObservationBatch
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.streams.folding import PartitionFold
 from tidegate.streams.joining.joiner import Joiner
 from tidegate.streams.output import Output

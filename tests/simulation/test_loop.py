@@ -10,8 +10,8 @@ import pytest
 from tests.simulation.loop import NAME, PARTITIONS, Simulation, Variant, rejoin, replay
 from tidegate.schemas import codec
 from tidegate.schemas.events import Decision, Outcome
-from tidegate.schemas.facts import decode_observation
 from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.streams.output import Output
 
 SHADOW = {"shadow": {"until": {"requests": 300}, "require": {"disagreement": "<= 10%"}}}

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from tests.streams.estimation.batches import batch, context
-from tidegate.streams.estimation.columns import cells_of, closed_values, exposure_values
+from tidegate.streams.estimation.columns import values_of
 from tidegate.streams.estimation.plan import Measurement
 
 CONTEXTS = (context("a"), context("b"), context("a", version=2))
-LEARNT = {0: ("a", (0, 1)), 2: ("a", (0, 2))}
+OURS = (0, 2)
+"""Numbers of the contexts of variant a."""
 
 
 def closed(metric: Mapping[str, Any], **columns: Any) -> Any:
@@ -39,30 +40,28 @@ def test_every_aggregate_is_read_from_its_column(aggregate: str, expected: list[
     """The spec chooses which summary of a request's outcomes is its value."""
     found = closed(AGGREGATES)
     item = Measurement("value", "outcome", "increase", aggregate=aggregate)
-    values = closed_values(found, cells_of(found, LEARNT), item)
-    assert values.values.tolist() == expected
-    assert values.cells.tolist() == [0, 1]
+    assert values_of(found, item).of(OURS).tolist() == expected
 
 
 def test_without_outcome_the_default_counts_and_without_default_nothing() -> None:
     """Not yet is never zero: zero comes only from a default, at window close."""
     found = batch(CONTEXTS, ("value",), closed={"context": [0, 1, 2]})
-    cells = cells_of(found, LEARNT)
     item = Measurement("value", "outcome", "increase", default=0.25)
-    assert closed_values(found, cells, item).values.tolist() == [0.25, 0.25]
-    assert not len(closed_values(found, cells, Measurement("value", "outcome", "increase")).values)
+    assert values_of(found, item).of(OURS).tolist() == [0.25, 0.25]
+    nothing = values_of(found, Measurement("value", "outcome", "increase"))
+    assert not len(nothing.of(OURS))
+    assert nothing.moments == [None, None, None]
     absent = Measurement("absent", "outcome", "increase", default=1.0)
-    assert closed_values(found, cells, absent).values.tolist() == [1.0, 1.0]
+    assert values_of(found, absent).of(OURS).tolist() == [1.0, 1.0]
 
 
 def test_values_are_clipped_and_weights_kept() -> None:
     """A value outside the range counts as the nearest end; weights go along unless all are 1."""
     found = closed({**AGGREGATES, "last": [-5.0, 900.0]}, weight=[2.0, 1.0, 1.0])
     item = Measurement("value", "outcome", "increase", low=0.0, high=500.0)
-    values = closed_values(found, cells_of(found, LEARNT), item)
-    assert values.values.tolist() == [0.0, 500.0]
-    assert values.weights is not None
-    assert values.weights.tolist() == [2.0, 1.0]
+    values = values_of(found, item)
+    assert values.of(OURS).tolist() == [0.0, 500.0]
+    assert values.moments == [(2.0, 4.0, 0.0, 0.0), None, (1.0, 1.0, 500.0, 0.0)]
 
 
 @pytest.mark.parametrize(
@@ -78,8 +77,7 @@ def test_predictions_carry_values_themselves(source: Any, expected: list[float])
             "latency": [10.0, np.nan, 30.0, 40.0],
         },
     )  # fmt: skip
-    item = Measurement("m", source, "decrease")
-    assert exposure_values(found, cells_of(found, LEARNT), item).values.tolist() == expected
+    assert values_of(found, Measurement("m", source, "decrease")).of(OURS).tolist() == expected
 
 
 def test_measures_are_found_by_name() -> None:
@@ -90,5 +88,14 @@ def test_measures_are_found_by_name() -> None:
         measure={"row": [1, 1, 0], "name": [0, 1, 0], "value": [3.0, 99.0, 5.0]},
     )  # fmt: skip
     item = Measurement("m", "measure", "decrease", measure="cost")
-    values = exposure_values(found, cells_of(found, LEARNT), item)
-    assert (values.values.tolist(), values.cells.tolist()) == ([3.0], [0])
+    assert values_of(found, item).of(OURS).tolist() == [3.0]
+
+
+def test_values_of_several_contexts_keep_the_order_of_the_facts() -> None:
+    """Detectors and quantiles see a variant's values as they came, under whichever table."""
+    of = np.random.default_rng(1).integers(0, 3, size=200)
+    scores = np.arange(200.0)
+    found = batch(CONTEXTS, exposure={"context": of, "score": scores})
+    values = values_of(found, Measurement("m", "score", "increase"))
+    for chosen in ((0,), (1,), (0, 2), (0, 1, 2)):
+        assert values.of(chosen).tolist() == scores[np.isin(of, chosen)].tolist()

@@ -17,7 +17,8 @@ def sampled(values: np.ndarray, weights: np.ndarray | None, parts: int) -> Sampl
     for part in np.array_split(np.arange(len(values)), parts):
         groups = np.zeros(len(part), dtype=np.int64)
         chosen = None if weights is None else weights[part]
-        for _, *moments in grouped(groups, 1, values[part], chosen):
+        (moments,) = grouped(groups, 1, values[part], chosen)
+        if moments is not None:
             sample.merge(*moments)
     return sample
 
@@ -63,11 +64,12 @@ def test_nothing_and_one_observation_have_no_variance() -> None:
     assert empty.moments() == Moments(1.0, 5.0, 0.0)
 
 
-def test_groups_are_apart_and_empty_ones_left_out() -> None:
-    """Each group has its own moments."""
+def test_groups_are_apart_and_empty_ones_are_none() -> None:
+    """Each group has its own moments; without rows there are none at all."""
     groups = np.array([0, 2, 2], dtype=np.int64)
-    found = list(grouped(groups, 4, np.array([1.0, 2.0, 4.0]), None))
-    assert found == [(0, 1.0, 1.0, 1.0, 0.0), (2, 2.0, 2.0, 3.0, 2.0)]
+    found = grouped(groups, 4, np.array([1.0, 2.0, 4.0]), None)
+    assert found == [(1.0, 1.0, 1.0, 0.0), None, (2.0, 2.0, 3.0, 2.0), None]
+    assert grouped(groups[:0], 2, np.array([]), None) == [None, None]
 
 
 def test_state_is_exact() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from tests.streams.joining.traffic import BEGIN_MS, SETTINGS, outcome, prediction, shadow
 from tidegate.schemas.codec import decode_as
 from tidegate.schemas.events import DeadLetter
-from tidegate.schemas.facts import CLASSES, NONE, STREAMS, ObservationBatch, decode_observation
+from tidegate.schemas.facts import CLASSES, NONE, STREAMS, ObservationBatch
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.streams.joining.joiner import Joiner
 from tidegate.streams.joining.settings import JoinerSettings
 from tidegate.streams.merge import Run

@@ -14,8 +14,9 @@ from tests.streams.joining.truth import SETTLE_MS, Case, Layout, Line, lay_out, 
 from tests.streams.logs import Log, marks_of
 from tidegate.schemas.codec import decode_as
 from tidegate.schemas.events import DeadLetter
-from tidegate.schemas.facts import CLASSES, STREAMS, ObservationBatch, decode_observation
+from tidegate.schemas.facts import CLASSES, STREAMS, ObservationBatch
 from tidegate.schemas.marks import Tick
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.streams.estimation.ledger import Ledger
 from tidegate.streams.estimation.plan import Plan
 from tidegate.streams.estimation.tally import conservation

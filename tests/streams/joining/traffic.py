@@ -11,8 +11,9 @@ from tests.streams.logs import Log, feed_all, tick_all
 from tidegate.schemas.codec import encode
 from tidegate.schemas.decoding.hashes import digests
 from tidegate.schemas.events import Outcome, Prediction, ShadowPrediction
-from tidegate.schemas.facts import ObservationBatch, decode_observation
+from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import Tick
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.streams.folding import Checkpoint, PartitionFold
 from tidegate.streams.joining.joiner import Joiner
 from tidegate.streams.joining.settings import JoinerSettings

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.streams.joining.scenario import Scenario
-from tidegate.schemas.facts import ObservationBatch, decode_observation, encode_observation
+from tidegate.schemas.facts import ObservationBatch, encode_observation
+from tidegate.schemas.observation_reading import decode_observation
 from tidegate.streams.verification.observations import ObservationAudit
 
 ENGINE = "engine"
