@@ -74,14 +74,13 @@ def summarise(entries: bytes) -> list[MetricSummary]:
 
     First and last by time of occurrence; at equal times the order of the logs decides.
     """
-    if len(entries) == ENTRY_BYTES:  # almost always
-        metric, _, value, _ = ENTRY.unpack(entries)
-        once = (metric, 1, value, value, value, value, value)
-        return [once] if metric < ACTIVATION_ENTRY else []
+    items = [item for item in ENTRY.iter_unpack(entries) if item[0] < ACTIVATION_ENTRY]
+    if len(items) == 1:  # almost always
+        metric, _, value, _ = items[0]
+        return [(metric, 1, value, value, value, value, value)]
     by_metric: dict[int, list[tuple[int, int, float]]] = {}
-    for place, (metric, _, value, after) in enumerate(ENTRY.iter_unpack(entries)):
-        if metric < ACTIVATION_ENTRY:
-            by_metric.setdefault(metric, []).append((after, place, value))
+    for place, (metric, _, value, after) in enumerate(items):
+        by_metric.setdefault(metric, []).append((after, place, value))
     summaries = []
     for metric in sorted(by_metric):
         found = by_metric[metric]

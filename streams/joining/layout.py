@@ -21,6 +21,8 @@ CLOSED_BYTES: Final = 20
 """What is kept of the head once closed: served_at, unit, tail; entries follow."""
 IDENTITY: Final = struct.Struct("<qQI")
 """served_at, unit, tail: how an open and a closed request begin."""
+ANSWER: Final = struct.Struct("<16xI12xddI")
+"""tail, score, latency and label of an open request: what a shadow is held against."""
 TAIL_AND_SET: Final = struct.Struct("<16xII")
 """tail and attributes of an open request."""
 

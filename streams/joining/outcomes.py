@@ -78,8 +78,15 @@ class Outcomes:
             metric, source, cost = named
             after_ms = occurred_ms - served_ms
             shared = items[tail]
+            start = HEAD_BYTES + 8 * stored[HEAD_BYTES - 1]
+            kept = len(stored) - start
             if (
-                len(stored) > HEAD_BYTES + 8 * stored[HEAD_BYTES - 1]
+                (kept
+                and (
+                    kept >= OUTCOMES_MAX * ENTRY_BYTES
+                    # Found elsewhere than where an entry begins, it is looked at again.
+                    or stored.find(ENTRY_NAME.pack(metric, outcome_id), start) >= 0
+                ))
                 or metric >= ACTIVATION_ENTRY
                 or shared is None
                 or not attribution.in_window(after_ms, shared.reward_wait_ms, early_ms)

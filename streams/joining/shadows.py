@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import struct
 
+from tidegate.schemas.decoding.columns import ShadowColumns
 from tidegate.schemas.decoding.shadows import ShadowDecoder
 from tidegate.schemas.facts import NONE
 from tidegate.streams.joining import attribution
+from tidegate.streams.joining.batches import ROW_BYTES
 from tidegate.streams.joining.layout import (
+    ANSWER,
     CLOSED_BYTES,
     ENTRY,
     ENTRY_BYTES,
     ENTRY_NAME,
-    HEAD,
+    HEAD_BYTES,
     IDENTITY,
     SHADOW_ENTRY,
+    SHADOW_ROW,
     WAITING_SHADOW,
     entries_start,
 )
@@ -54,23 +58,58 @@ class Shadows:
         numbers = shadow_tails.numbers(columns.tails)
         for number in sorted(set(numbers) - {NONE}):
             shadow_tails.touch(number, state.horizon_ms)
-        open_requests, closed = state.requests.open, state.requests.closed
-        covers, base = state.batches.covers, run.first_offset - run.start + 1
+        self._pair_all(run, columns, numbers)
+        state.batches.covers[SHADOW] = run.first_offset + run.stop - run.start
+
+    def _pair_all(self, run: Run, columns: ShadowColumns, numbers: list[int]) -> None:
+        """The inner loop: what happens to almost every record stands here, the rest is called."""
+        state = self._state
+        batches, open_requests = state.batches, state.requests.open
+        tail_costs, costs = state.interned.tails.costs, state.interned.shadow_tails.costs
+        least_cost, by_tail = batches.least_cost, batches.by_tail
+        covers, base = batches.covers, run.first_offset - run.start + 1
+        counted = 0
         for index, key, number, score, label, latency in zip(
             columns.index, columns.keys, numbers, columns.score, columns.label, columns.latency,
             strict=True,
         ):  # fmt: skip
-            covers[SHADOW] = base + index
-            if key in open_requests:
-                self._pair(key, number, score, label, latency)
-            elif key in closed:
-                self._after_close(key, number, score, label)
-            else:
-                deadline_ms = state.log_time_ms + state.settings.early_wait_ms
-                state.wait(
-                    key, WAITING_SHADOW.pack(SHADOW, deadline_ms, number, label, score, latency)
+            stored = open_requests.get(key)
+            if (
+                stored is None
+                or number == NONE
+                or len(stored) > HEAD_BYTES + 8 * stored[HEAD_BYTES - 1]
+            ):
+                covers[SHADOW] = base + index
+                self._take(key, number, score, label, latency)
+                continue
+            tail, first_score, first_latency, first_label = ANSWER.unpack_from(stored)
+            open_requests[key] = stored + ENTRY.pack(SHADOW_ENTRY, number, score, label)
+            counted += 1
+            batch = by_tail.get(tail) or batches.of(tail)
+            batch.rows.shadows.append(
+                SHADOW_ROW.pack(
+                    key, tail, number, first_score, score,
+                    attribution.agreement(first_label, label), first_latency, latency,
                 )
-        covers[SHADOW] = base + run.stop - 1
+            )  # fmt: skip
+            cost = costs[number] + tail_costs[tail] + ROW_BYTES
+            batch.room -= cost if cost > least_cost else least_cost
+            if batch.room <= 0:
+                covers[SHADOW] = base + index
+                batches.cut(batch)
+        state.counts["shadow.counted"] += counted
+
+    def _take(self, key: bytes, number: int, score: float, label: int, latency: float) -> None:
+        state = self._state
+        if key in state.requests.open:
+            self._pair(key, number, score, label, latency)
+        elif key in state.requests.closed:
+            self._after_close(key, number, score, label)
+        else:
+            deadline_ms = state.log_time_ms + state.settings.early_wait_ms
+            state.wait(
+                key, WAITING_SHADOW.pack(SHADOW, deadline_ms, number, label, score, latency)
+            )
 
     def after_waiting(self, key: bytes, item: bytes) -> None:
         """Pair a shadow whose prediction has just come."""
@@ -82,7 +121,7 @@ class Shadows:
     def _pair(self, key: bytes, number: int, score: float, label: int, latency: float) -> None:
         state = self._state
         stored = state.requests.open[key]
-        _, _, tail, _, _, first_score, first_latency, first_label, _, _ = HEAD.unpack_from(stored)
+        tail, first_score, first_latency, first_label = ANSWER.unpack_from(stored)
         start = entries_start(stored)
         kept = len(stored) - start
         if number == NONE or kept >= OUTCOMES_MAX * ENTRY_BYTES:
