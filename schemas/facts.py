@@ -125,49 +125,47 @@ def encode_observation(batch: ObservationBatch) -> bytes:
     Raises:
         EventError: it is larger than an observation may be.
     """
-    tables = block([_table(batch, kind) for kind in COLUMNS if batch.count(kind)])
-    data = encode_head(batch) + tables
+    numbers = (batch.source_partition, batch.partition, batch.sequence)
+    data = b"".join((
+        catalogue.latest("observation").head,
+        *map(long_bytes, numbers),
+        text_bytes(batch.engine),
+        long_bytes(batch.log_time_ms),
+        block([long_bytes(offset) for offset in batch.covers]),
+        block([context_bytes(context) for context in batch.contexts]),
+        block([attribute_set_bytes(pairs) for pairs in batch.attributes]),
+        block([text_bytes(name) for name in batch.names]),
+        block([_table(batch, kind) for kind in COLUMNS if batch.count(kind)]),
+    ))  # fmt: skip
     if len(data) > limits.OBSERVATION_BYTES_MAX:
         raise EventError("length", f"an observation of {len(data)} bytes")
     return data
 
 
-def encode_head(batch: ObservationBatch) -> bytes:
-    """The encoded batch up to its tables."""
-    numbers = (batch.source_partition, batch.partition, batch.sequence)
-    return b"".join((
-        catalogue.latest("observation").head,
-        *map(long_bytes, numbers),
-        _text(batch.engine),
-        long_bytes(batch.log_time_ms),
-        block([long_bytes(offset) for offset in batch.covers]),
-        block([_context(context) for context in batch.contexts]),
-        block([_attribute_set(pairs) for pairs in batch.attributes]),
-        block([_text(name) for name in batch.names]),
-    ))  # fmt: skip
-
-
 def _table(batch: ObservationBatch, kind: str) -> bytes:
     count, table, dtypes = batch.count(kind), batch.tables[kind], DTYPES[kind]
     sizes = {width: long_bytes(count * width) for width in (1, 4, 8)}
-    pieces = [_text(kind), long_bytes(count), long_bytes(len(dtypes))]
+    pieces = [text_bytes(kind), long_bytes(count), long_bytes(len(dtypes))]
     for name, dtype in dtypes.items():
-        pieces += (_text(name), sizes[dtype.itemsize], table[name].tobytes())
+        pieces += (text_bytes(name), sizes[dtype.itemsize], table[name].tobytes())
     return b"".join(pieces) + b"\0"
 
 
 @lru_cache(maxsize=_TEXTS_KEPT)
-def _text(text: str) -> bytes:
+def text_bytes(text: str) -> bytes:
+    """A string of an observation, encoded."""
     return sized(text.encode())
 
 
 @lru_cache(maxsize=_TEXTS_KEPT)
-def _context(context: Context) -> bytes:
+def context_bytes(context: Context) -> bytes:
+    """A context of an observation, encoded."""
     return b"".join(
-        _text(item) if isinstance(item, str) else long_bytes(item) for item in context
+        text_bytes(item) if isinstance(item, str) else long_bytes(item) for item in context
     )
 
 
 @lru_cache(maxsize=_TEXTS_KEPT)
-def _attribute_set(pairs: Attributes) -> bytes:
-    return block([_text(name) + _text(text) for name, text in pairs])
+def attribute_set_bytes(pairs: Attributes) -> bytes:
+    """An attribute set of an observation, encoded; `pairs` are written in their order."""
+    return block([text_bytes(name) + text_bytes(text) for name, text in pairs])

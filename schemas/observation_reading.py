@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from io import BytesIO
 from typing import Any
 
 import numpy as np
-from fastavro import parse_schema, schemaless_reader
 from numpy.typing import NDArray
 
-from tidegate.schemas import catalogue, codec, limits
-from tidegate.schemas.avro_writing import long_bytes, sized
+from tidegate.schemas import codec, limits
 from tidegate.schemas.context import Context
 from tidegate.schemas.errors import EventError
 from tidegate.schemas.facts import (
@@ -26,9 +22,8 @@ from tidegate.schemas.facts import (
     ObservationBatch,
     Table,
     empty_table,
-    encode_head,
 )
-from tidegate.schemas.structure import read_long
+from tidegate.schemas.observation_canonical import read_canonical
 
 
 def decode_observation(value: bytes) -> ObservationBatch:
@@ -39,99 +34,22 @@ def decode_observation(value: bytes) -> ObservationBatch:
             column lengths that do not fit the count, indexes out of range, unknown codes,
             an engine, context or attribute set that is not sound.
     """
-    batch = _read_canonical(value)
+    batch = read_canonical(value)
     if batch is None:
-        record = codec.decode_record("observation", value, None)
-        batch = _batch(record, _read_tables(record["tables"]))
+        batch = _batch(codec.decode_record("observation", value, None))
     _check_head(batch)
     for kind, table in batch.tables.items():
         _check_table(batch, kind, table)
     return batch
 
 
-def _read_canonical(value: bytes) -> ObservationBatch | None:
-    """The batch in `value` if these are the very bytes that `encode_observation` writes of it.
-
-    What encodes to the same bytes cannot have been misread, so the costly look at their
-    structure can be left out; None says that it cannot.
-    """
-    head = catalogue.latest("observation").head
-    if not value.startswith(head) or len(value) > limits.OBSERVATION_BYTES_MAX:
-        return None
-    stream = BytesIO(value)
-    stream.seek(len(head))
-    try:
-        record: Any = schemaless_reader(stream, _without_tables(), None)
-        end = stream.tell()
-        tables = _canonical_tables(value, end)
-        if tables is None:
-            return None
-        batch = _batch(record, tables)
-        return batch if encode_head(batch) == value[:end] else None
-    except (EventError, ValueError, EOFError, LookupError, TypeError, OverflowError):
-        return None
-
-
-@cache
-def _without_tables() -> Any:
-    """The newest schema without its last field, the tables."""
-    schema: Any = catalogue.latest("observation").parsed
-    fields = [item for item in schema["fields"] if item["name"] != "tables"]
-    return parse_schema({**schema, "fields": fields}, named_schemas={})
-
-
-def _canonical_tables(value: bytes, at: int) -> dict[str, Table] | None:
-    """The tables from `at` to the end, None where a byte is not as `encode_observation` has it.
-
-    Only the data of the columns may vary: whatever stands between them is known beforehand.
-    """
-    start = at
-    declared, at = read_long(value, start)
-    if value[start:at] != long_bytes(declared):
-        return None
-    tables: dict[str, Table] = {}
-    found = 0
-    for kind, dtypes in DTYPES.items():
-        if not value.startswith(_KINDS[kind], at):
-            tables[kind] = empty_table(kind)
-            continue
-        count, _ = read_long(value, at + len(_KINDS[kind]))
-        if not 0 < count <= limits.OBSERVATION_ROWS_MAX:
-            return None
-        sizes = {width: long_bytes(count * width) for width in (1, 4, 8)}
-        expected = _KINDS[kind] + long_bytes(count) + long_bytes(len(dtypes))
-        table: dict[str, NDArray[Any]] = {}
-        for name, dtype in dtypes.items():
-            expected += _NAMES[name] + sizes[dtype.itemsize]
-            if not value.startswith(expected, at):
-                return None
-            at += len(expected)
-            end = at + count * dtype.itemsize
-            table[name] = np.frombuffer(value[at:end], dtype=dtype, count=count)
-            at, expected = end, b""
-        if not value.startswith(b"\0", at):
-            return None
-        at += 1
-        tables[kind] = table
-        found += 1
-    # An array of no items is one 0; any other is a block behind which a 0 ends it.
-    rest = b"\0" if found else b""
-    return tables if found == declared and value[at:] == rest else None
-
-
-_KINDS: Mapping[str, bytes] = {kind: sized(kind.encode()) for kind in COLUMNS}
-_NAMES: Mapping[str, bytes] = {
-    name: sized(name.encode()) for columns in COLUMNS.values() for name, _ in columns
-}
-
-
-def _batch(record: Mapping[str, Any], tables: Mapping[str, Table]) -> ObservationBatch:
+def _batch(record: Mapping[str, Any]) -> ObservationBatch:
     contexts = tuple(Context(**item) for item in record["contexts"])
     attributes = tuple(tuple(sorted(item.items())) for item in record["attributes"])
     return ObservationBatch(
         record["source_partition"], record["partition"], record["sequence"], record["engine"],
         record["log_time"], tuple(record["covers"]), contexts, attributes,
-        tuple(record["names"]), tables,
+        tuple(record["names"]), _read_tables(record["tables"]),
     )
 
 
@@ -174,6 +92,8 @@ def _check_table(batch: ObservationBatch, kind: str, table: Table) -> None:
         return
     for name, (optional, below) in _index_limits(batch, kind).items():
         column = table[name]
+        if np.maximum.reduce(column) < below:
+            continue
         outside = column >= below
         if optional:
             outside &= column != NONE
@@ -183,8 +103,13 @@ def _check_table(batch: ObservationBatch, kind: str, table: Table) -> None:
         raise EventError("value", "irregular.class: 0")
     for name in filter(limits.COLUMN_RANGES.__contains__, table):
         column, (low, high) = table[name], limits.COLUMN_RANGES[name]
+        optional = name in limits.OPTIONAL_COLUMNS or kind == "irregular"
+        # A NaN is passed over where it may be; elsewhere it is told on, and within no range.
+        least, most = (np.fmin, np.fmax) if optional else (np.minimum, np.maximum)
+        if least.reduce(column) >= low and most.reduce(column) <= high:
+            continue
         sound = (column >= low) & (column <= high)
-        if name in limits.OPTIONAL_COLUMNS or kind == "irregular":
+        if optional:
             sound |= np.isnan(column)
         if not sound.all():
             raise EventError("value", f"{kind}.{name}: {float(column[~sound][0])!r}")

@@ -38,9 +38,9 @@ class Values:
     def of(self, contexts: Sequence[int]) -> Floats:
         """The values of some contexts, ascending numbers, in the order of the facts."""
         if not self._ends:
-            self._rows = np.argsort(self._contexts, kind="stable")
+            self._rows = self._contexts.argsort(kind="stable")
             counts = np.bincount(self._contexts, minlength=len(self.moments))
-            self._ends = [0, *np.cumsum(counts).tolist()]
+            self._ends = [0, *counts.cumsum().tolist()]
         ends = self._ends
         parts = [self._rows[ends[number] : ends[number + 1]] for number in contexts]
         rows = parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))

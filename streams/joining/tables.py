@@ -90,7 +90,7 @@ class Indexes:
         for column in columns:
             if len(column):
                 used[column] = True
-        self.numbers: Array = np.flatnonzero(used)
+        self.numbers: Array = used.nonzero()[0]
         self.values: list[Any] = [interner.items[number] for number in self.numbers.tolist()]
         self._indexes: Array = np.empty(0, dtype=np.uint32)
 

@@ -19,6 +19,7 @@ from tidegate.schemas.facts import (
     empty_table,
     encode_observation,
 )
+from tidegate.schemas.observation_canonical import read_canonical
 from tidegate.schemas.observation_reading import decode_observation
 
 EMPTY = ObservationBatch(0, 0, 0, "engine-1", 5, (1, 2, 3))
@@ -35,7 +36,7 @@ def some(kinds: tuple[str, ...]) -> ObservationBatch:
 def careful(value: bytes) -> ObservationBatch | None:
     """What the slow way makes of `value`, None when it is refused."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(observation_reading, "_read_canonical", lambda _: None)
+        patch.setattr(observation_reading, "read_canonical", lambda _: None)
         try:
             return decode_observation(value)
         except EventError:
@@ -57,7 +58,7 @@ def same(one: ObservationBatch, two: ObservationBatch) -> bool:
 def test_what_the_writer_wrote_is_recognised(found: ObservationBatch) -> None:
     """The fast way reads it, whatever kinds are there, and reads what the slow way reads."""
     value = encode_observation(found)
-    fast = observation_reading._read_canonical(value)
+    fast = read_canonical(value)
     slow = careful(value)
     assert fast is not None
     assert slow is not None
@@ -91,14 +92,14 @@ def test_other_orders_and_other_blocks_are_read_with_care() -> None:
     record = codec.decode_record("observation", value)
     record["tables"].reverse()
     turned = codec.encode_record("observation", record)
-    assert observation_reading._read_canonical(turned) is None
+    assert read_canonical(turned) is None
     assert same(decode_observation(turned), batch())
     # A count of -9 has the block's size in bytes behind it.
     tables = value.index(b"\x12\x10exposure")
     size = len(value) - tables - 2
     sized = bytes((0x11, (size << 1) & 0x7F | 0x80, size >> 6))
     blocked = value[:tables] + sized + value[tables + 1 :]
-    assert observation_reading._read_canonical(blocked) is None
+    assert read_canonical(blocked) is None
     assert same(decode_observation(blocked), batch())
 
 
