@@ -18,6 +18,7 @@ from tidegate.agents.commands.pulse import last_ticks
 from tidegate.agents.kafka import Record, new_producer, read_topic
 from tidegate.agents.settings import Settings, load_settings
 from tidegate.schemas.codec import encode
+from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.marks import tick_headers
 from tidegate.schemas.topics import merged_topics
 
@@ -222,3 +223,18 @@ def test_a_registry_that_is_away_is_found(capsys: pytest.CaptureFixture[str]) ->
     )
     run_doctor(settings, "table")
     assert "FAIL  registry" in capsys.readouterr().out
+
+
+def test_settings_that_cannot_be_used_say_what_to_write(tmp_path: Path) -> None:
+    """A mistyped name gets the one that was meant; no word of Python's is shown."""
+    file = tmp_path / "tidegate.yaml"
+    file.write_text("pertitions: 4\ntick_ms: soon\n")
+    with pytest.raises(DefinitionError) as caught:
+        load_settings(file)
+    assert caught.value.faults == (
+        f"{file}: unknown setting 'pertitions'; did you mean partitions?",
+        f"{file}: tick_ms: must be a number, is 'soon'",
+    )
+    with pytest.raises(DefinitionError) as caught:
+        load_settings(tmp_path / "nowhere.yaml")
+    assert caught.value.faults == ("No such file or directory",)
