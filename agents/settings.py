@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,9 @@ def _read_file(path: Path) -> dict[str, Any]:
 
     try:
         document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, YAMLError) as error:
-        raise DefinitionError(f"{path} cannot be read", (str(error),)) from error
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise DefinitionError(f"{path} cannot be read", (str(why),)) from error
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -148,8 +150,10 @@ def _merge(
 ) -> None:
     for name, raw in found.items():
         if name not in _FIELDS:
+            near = get_close_matches(str(name), _FIELDS, n=1)
             known = ", ".join(sorted(_FIELDS))
-            faults.append(f"{origin}: unknown setting {name!r}; known are {known}")
+            remedy = f"did you mean {near[0]}?" if near else f"known are {known}"
+            faults.append(f"{origin}: unknown setting {name!r}; {remedy}")
             continue
         try:
             value = _convert(name, raw)
@@ -170,13 +174,14 @@ def _convert(name: str, raw: Any) -> Any:
             )
         return {str(key): str(value) for key, value in raw.items()}
     kind = str(_FIELDS[name].type)
-    if kind == "int":
-        number = int(raw)
+    if kind in ("int", "float"):
+        try:
+            number = int(raw) if kind == "int" else float(raw)
+        except (TypeError, ValueError):
+            raise ValueError(f"must be a number, is {raw!r}") from None
         if number < 0:
             raise ValueError(f"must not be negative, is {number}")
         return number
-    if kind == "float":
-        return float(raw)
     if kind == "Path":
         return Path(str(raw)).expanduser()
     return str(raw)

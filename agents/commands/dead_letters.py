@@ -30,7 +30,8 @@ def run_list(settings: Settings, reason: str, last: int, output: Output) -> int:
     letters = _readable(newest_first(settings, _TOPIC, 0))
     wanted = (item for item in letters if not reason or item[1].reason == reason)
     rows = [_facts(offset, letter) for offset, letter in islice(wanted, last)][::-1]
-    print_facts(rows, output, lambda rows: _lines(rows) if rows else ["No dead letters."])
+    none = f"No dead letters with the reason {reason}." if reason else "No dead letters."
+    print_facts(rows, output, lambda rows: _lines(rows) if rows else [none])
     return EXIT_DONE
 
 
@@ -43,7 +44,8 @@ def run_show(settings: Settings, offset: int, output: Output) -> int:
     require_topics(settings, _TOPIC)
     letter = _letter(settings, offset)
     facts = {**_facts(offset, letter), "engine": letter.engine, "value_hex": letter.value.hex()}
-    print_facts(facts, output, lambda facts: [f"{key:12} {facts[key]}" for key in facts])
+    told = {**facts, "log_time": clock(letter.log_time)}
+    print_facts(facts, output, lambda _: [f"{key:14}{value}" for key, value in told.items()])
     return EXIT_DONE
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 
+from tidegate.agents.commands.options import Output
+from tidegate.agents.commands.printing import print_facts
 from tidegate.agents.commands.pulse import heartbeats, last_ticks
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import TidegateError
@@ -43,21 +44,22 @@ def run_doctor(settings: Settings, output: str) -> int:
     """Print settings and findings; 0, 1 when something fails, 3 when no broker answers."""
     shown = list(_settings(settings))
     findings, reached = examine(settings)
-    if output == "json":
-        rows = [{"name": name, "value": value, "origin": origin} for name, value, origin in shown]
-        answer = {"settings": rows, "findings": [asdict(finding) for finding in findings]}
-        print(json.dumps(answer, indent=2))
-    else:
-        for name, value, origin in shown:
-            print(f"{name:24} {value:34} {origin}")
-        print()
-        for finding in findings:
-            print(f"{'ok  ' if finding.works else 'FAIL'}  {finding.name:10} {finding.detail}")
-            if finding.remedy:
-                print(f"                  {finding.remedy}")
+    rows = [{"name": name, "value": value, "origin": origin} for name, value, origin in shown]
+    answer = {"settings": rows, "findings": [asdict(finding) for finding in findings]}
+    print_facts(answer, Output(output), lambda _: _lines(shown, findings))
     if not reached:
         return EXIT_UNREACHABLE
     return 0 if all(finding.works for finding in findings) else 1
+
+
+def _lines(shown: list[tuple[str, str, str]], findings: list[Finding]) -> Iterator[str]:
+    for name, value, origin in shown:
+        yield f"{name:24} {value:34} {origin}"
+    yield ""
+    for finding in findings:
+        yield f"{'ok  ' if finding.works else 'FAIL'}  {finding.name:10} {finding.detail}"
+        if finding.remedy:
+            yield f"                  {finding.remedy}"
 
 
 def examine(settings: Settings) -> tuple[list[Finding], bool]:

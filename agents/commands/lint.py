@@ -49,8 +49,9 @@ def load(file: Path) -> Manifest:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise DefinitionError(
-            f"{file} cannot be read ({error}), so there is nothing to check. Name an Experiment"
+            f"{file} cannot be read ({why}), so there is nothing to check. Name an Experiment"
             " manifest with -f."
         ) from error
     return read_manifest(text, str(file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tidegate.agents.commands.options import Output
@@ -14,7 +14,7 @@ from tidegate.schemas.events import Decision
 _DAY_SECONDS = 86_400
 
 
-def print_facts(facts: Any, output: Output, lines: Callable[[Any], Sequence[str]]) -> None:
+def print_facts(facts: Any, output: Output, lines: Callable[[Any], Iterable[str]]) -> None:
     """Print facts in the form that was asked for; `lines` says them to people."""
     if output is Output.json:
         print(json.dumps(facts, ensure_ascii=False, indent=2))

@@ -6,6 +6,7 @@ ticks prove nothing: the time in force is what deciders tell with every heartbea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,8 +17,10 @@ from tidegate.schemas.events import Command
 from tidegate.schemas.marks import Tick, read_mark
 from tidegate.schemas.topics import merged_topics
 
-TICK_RECORDS = 10_000
-"""How far back a tick is looked for: some hundred milliseconds of a log at its fullest."""
+TICK_RECORDS = (50, 1_000, 10_000)
+"""How far back a tick is looked for, and how far when there was none: the last is some hundred
+milliseconds of a log at its fullest. An idle log holds little but ticks, and an embedded broker
+hands them out one by one."""
 _HEARTBEAT_RECORDS = 2_000
 
 
@@ -42,17 +45,32 @@ def last_ticks(settings: Settings) -> dict[str, int | None]:
     for name in names:
         consumer = new_consumer(settings)
         try:
-            ends = watermarks(settings, consumer, name)
+            bounds = watermarks(settings, consumer, name)
         finally:
             consumer.close()
-        found |= {f"{name}-{partition}": None for partition in ends}
-        starts = {each: max(low, high - TICK_RECORDS) for each, (low, high) in ends.items()}
-        for record in read_topic(settings, name, list(ends), starts):
-            mark = read_mark(record.headers) if record.value is None else None
-            if isinstance(mark, Tick):
-                place = f"{name}-{record.partition}"
-                found[place] = max(found[place] or 0, mark.log_time_ms)
+        told = dict.fromkeys(bounds, 0)
+        for records in TICK_RECORDS:
+            silent = [each for each, log_time_ms in told.items() if not log_time_ms]
+            if silent:
+                _look_back(settings, name, {each: bounds[each] for each in silent}, records, told)
+        found |= {f"{name}-{partition}": told[partition] or None for partition in told}
     return found
+
+
+def _look_back(
+    settings: Settings,
+    name: str,
+    bounds: Mapping[int, tuple[int, int]],
+    records: int,
+    told: dict[int, int],
+) -> None:
+    """Raise `told` to the last tick among the last `records` of the partitions in `bounds`."""
+    starts = {each: max(low, high - records) for each, (low, high) in bounds.items()}
+    ends = {each: high for each, (_, high) in bounds.items()}
+    for record in read_topic(settings, name, list(bounds), starts, ends):
+        mark = read_mark(record.headers) if record.value is None else None
+        if isinstance(mark, Tick):
+            told[record.partition] = max(told[record.partition], mark.log_time_ms)
 
 
 def heartbeats(settings: Settings) -> dict[int, Heartbeat | None]:

@@ -92,12 +92,14 @@ def run_rollback(
     """Roll a variant back and wait for every live client; 0, or 4 naming who has not confirmed.
 
     Raises:
-        DefinitionError: which variant is meant is not clear.
+        DefinitionError: which variant is meant is not clear, or `to` cannot take over.
         Unreachable: the broker did not take the order.
     """
     require_topics(settings, "control", "applied", "routing")
     table = table_of(settings, name)
-    chosen = _variant(table, variant, to)
+    chosen = _variant(table, variant)
+    if to:
+        _require_heir(table, chosen, to)
     arguments = {"variant": chosen, **({"to": to} if to else {})}
     order = new_order(name, "ROLLBACK", actor, reason, arguments, generation=table.generation)
     began = time.monotonic()
@@ -118,12 +120,12 @@ def run_rollback(
     return 4 if missing else 0
 
 
-def _variant(table: Routing, variant: str, to: str) -> str:
+def _variant(table: Routing, variant: str) -> str:
     """The variant that is withdrawn: the one named, or the only candidate."""
     candidates = [item.name for item in table.variants if item.name != table.control]
     if not variant and len(candidates) == 1:
         return candidates[0]
-    if variant in candidates and variant != to:
+    if variant in candidates:
         return variant
     said = f"{variant} cannot be rolled back" if variant else "Which variant is meant is not clear"
     raise DefinitionError(
@@ -132,6 +134,17 @@ def _variant(table: Routing, variant: str, to: str) -> str:
         f" {candidates[0] if candidates else 'NAME'}, or `tidegate abort {table.experiment}` to"
         " let control serve everybody."
     )
+
+
+def _require_heir(table: Routing, variant: str, to: str) -> None:
+    withdrawn = {variant, *table.rolled_back}
+    heirs = [item.name for item in table.variants if item.name not in withdrawn]
+    if to not in heirs:
+        raise DefinitionError(
+            f"{to} cannot take over from {variant} in {table.experiment}: those that can are"
+            f" {', '.join(heirs)}. Nothing was changed. Write --to {table.control}, or leave"
+            " --to out, which means control."
+        )
 
 
 def _wait(

@@ -41,7 +41,9 @@ LESSONS: Mapping[str, Lesson] = {
     ),
     "ticker": Lesson("tidegate ticker", done="stopped when it was asked to"),
     "topics plan": Lesson("tidegate topics plan --prefix shop."),
-    "topics apply": Lesson("tidegate topics apply --bootstrap kafka-1:9092"),
+    "topics apply": Lesson(
+        "tidegate topics apply --bootstrap kafka-1:9092", {1: "something it cannot mend is left"}
+    ),
     "topics check": Lesson("tidegate topics check", {1: "agents could not start"}),
     "schemas register": Lesson("tidegate schemas register --prefix shop.", asks="registry"),
     "schemas check": Lesson(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
+from tidegate.agents.commands.options import EXIT_DONE, EXIT_NO, Output
+from tidegate.agents.commands.printing import print_facts
 from tidegate.agents.settings import Settings
+from tidegate.infra.topics import Fault
 
 Action = Literal["plan", "apply", "check"]
 _NOTHING = {
@@ -16,7 +18,7 @@ _NOTHING = {
 
 
 def run_topics(settings: Settings, action: Action, output: str) -> int:
-    """Plan, apply or check; 0, or 1 when a check found faults.
+    """Plan, apply or check; 0, or 1 when agents could not start: a check, or what apply left.
 
     Raises:
         DefinitionError: the cluster refuses a change.
@@ -26,9 +28,8 @@ def run_topics(settings: Settings, action: Action, output: str) -> int:
 
     if action == "check":
         faults = check_topics(settings)
-        rows = [{"topic": each.topic, "what": each.what, "remedy": each.remedy} for each in faults]
-        _show(action, "faults", rows, [str(fault) for fault in faults], output)
-        return 1 if faults else 0
+        _show(action, {"faults": _rows(faults)}, [str(fault) for fault in faults], output)
+        return EXIT_NO if faults else EXIT_DONE
     changes = plan_topics(settings) if action == "plan" else apply_topics(settings)
     changed: list[dict[str, object]] = [
         {
@@ -39,12 +40,19 @@ def run_topics(settings: Settings, action: Action, output: str) -> int:
         }
         for each in changes
     ]
-    _show(action, "changes", changed, [str(change) for change in changes], output)
-    return 0
+    lines = [str(change) for change in changes]
+    if action == "plan":
+        _show(action, {"changes": changed}, lines, output)
+        return EXIT_DONE
+    left = check_topics(settings)
+    lines += [f"not changed: {fault}" for fault in left]
+    _show(action, {"changes": changed, "faults": _rows(left)}, lines, output)
+    return EXIT_NO if left else EXIT_DONE
 
 
-def _show(action: Action, key: str, rows: object, lines: list[str], output: str) -> None:
-    if output == "json":
-        print(json.dumps({key: rows}, indent=2))
-        return
-    print("\n".join(lines) if lines else _NOTHING[action])
+def _rows(faults: list[Fault]) -> list[dict[str, str]]:
+    return [{"topic": each.topic, "what": each.what, "remedy": each.remedy} for each in faults]
+
+
+def _show(action: Action, facts: dict[str, object], lines: list[str], output: str) -> None:
+    print_facts(facts, Output(output), lambda _: lines or [_NOTHING[action]])

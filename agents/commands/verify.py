@@ -35,7 +35,10 @@ def run_verify(settings: Settings, name: str, since: str, until: str, output: Ou
     if name:
         require_experiment(settings, name)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+    console = Console(file=sys.stderr)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("folding again", total=None)
         replay = Replay(settings, name, since_ms, until_ms, lambda count: bar.advance(task, count))
         bar.update(task, total=replay.total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,25 +12,27 @@ from typing import Any
 import pytest
 
 from tests.schemas.samples import event
+from tidegate.agents.commands import pulse
 from tidegate.agents.commands.doctor import run_doctor
-from tidegate.agents.kafka import new_producer
+from tidegate.agents.commands.pulse import last_ticks
+from tidegate.agents.kafka import Record, new_producer, read_topic
 from tidegate.agents.settings import Settings, load_settings
 from tidegate.schemas.codec import encode
+from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.marks import tick_headers
 from tidegate.schemas.topics import merged_topics
 
 
-def tick(settings: Settings, log_time_ms: int, but: str = "") -> None:
-    """Write one tick into every merged log, except that of `but`."""
+def tick(settings: Settings, *log_times_ms: int, but: str = "") -> None:
+    """Write ticks into every merged log, except that of `but`."""
     producer = new_producer(settings)
     for role in ("decider", "joiner"):
         for topic in merged_topics(role):
             for partition in range(settings.partition_count(topic)):
                 if f"{topic.name}-{partition}" != but:
                     name = settings.topic(topic.name)
-                    producer.produce(
-                        name, None, partition=partition, headers=tick_headers(log_time_ms)
-                    )
+                    for each in log_times_ms:
+                        producer.produce(name, partition=partition, headers=tick_headers(each))
     assert producer.flush(20) == 0
 
 
@@ -97,6 +100,39 @@ def test_every_merged_log_needs_ticks(
         "detail": "there is no tick in outcomes-2",
         "remedy": "start a ticker: `tidegate worker --role ticker` (part of `tidegate up`)",
     }
+
+
+def test_an_idle_log_is_not_read_far_back(
+    embedded_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ticks by the thousand stand in a log that idles, and an embedded broker is slow with them."""
+    places = [
+        f"{topic.name}-{partition}"
+        for role in ("decider", "joiner")
+        for topic in merged_topics(role)
+        for partition in range(embedded_settings.partition_count(topic))
+    ]
+    tick(embedded_settings, *range(1, 61))
+    read: list[Record] = []
+
+    def counted(*arguments: Any) -> Iterator[Record]:
+        for record in read_topic(*arguments):
+            read.append(record)
+            yield record
+
+    monkeypatch.setattr(pulse, "read_topic", counted)
+    assert last_ticks(embedded_settings) == dict.fromkeys(places, 60)
+    assert len(read) == 50 * len(set(places))
+
+
+def test_a_tick_behind_many_records_is_found(embedded_settings: Settings) -> None:
+    """Under load there may be thousands of records behind the last tick."""
+    tick(embedded_settings, 1_000)
+    producer = new_producer(embedded_settings)
+    for _ in range(1_500):
+        producer.produce(embedded_settings.topic("outcomes"), b"x", partition=2)
+    assert producer.flush(20) == 0
+    assert set(last_ticks(embedded_settings).values()) == {1_000}
 
 
 @pytest.mark.parametrize(
@@ -187,3 +223,18 @@ def test_a_registry_that_is_away_is_found(capsys: pytest.CaptureFixture[str]) ->
     )
     run_doctor(settings, "table")
     assert "FAIL  registry" in capsys.readouterr().out
+
+
+def test_settings_that_cannot_be_used_say_what_to_write(tmp_path: Path) -> None:
+    """A mistyped name gets the one that was meant; no word of Python's is shown."""
+    file = tmp_path / "tidegate.yaml"
+    file.write_text("pertitions: 4\ntick_ms: soon\n")
+    with pytest.raises(DefinitionError) as caught:
+        load_settings(file)
+    assert caught.value.faults == (
+        f"{file}: unknown setting 'pertitions'; did you mean partitions?",
+        f"{file}: tick_ms: must be a number, is 'soon'",
+    )
+    with pytest.raises(DefinitionError) as caught:
+        load_settings(tmp_path / "nowhere.yaml")
+    assert caught.value.faults == ("No such file or directory",)

@@ -205,7 +205,10 @@ def test_what_can_be_read_is_replayed_and_the_rest_is_not(
 
 def test_no_dead_letters_is_an_answer(recorder: Recorder, capsys: Captured) -> None:
     """Nothing was refused."""
-    assert run(recorder.settings, capsys, "dead-letters", "list").out == "No dead letters.\n"
+    words = ("dead-letters", "list")
+    assert run(recorder.settings, capsys, *words).out == "No dead letters.\n"
+    said = run(recorder.settings, capsys, *words, "--reason", "clock").out
+    assert said == "No dead letters with the reason clock.\n"
 
 
 # -- all of them

@@ -118,6 +118,22 @@ def test_what_cannot_be_rolled_back_is_refused(
     assert orders(recorder.settings) == []
 
 
+@pytest.mark.parametrize("heir", ["nobody", "challenger", "withdrawn"])
+def test_who_cannot_take_over_is_refused(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str], heir: str
+) -> None:
+    """A mistyped `--to`, or one that is rolled back itself: nothing is written."""
+    names = ("champion", "challenger", "withdrawn")
+    variants = [{"name": name, "model": "ranker", "model_version": "v1"} for name in names]
+    recorder.put("routing", table(version=99, variants=variants, rolled_back=["withdrawn"]))
+    words = ("--variant", "challenger", "--reason", "x", "--to", heir)
+    answer = run(recorder.settings, capsys, "rollback", NAME, *words)
+    assert answer.code == 2
+    assert f"{heir} cannot take over from challenger" in answer.err
+    assert "those that can are champion." in answer.err
+    assert orders(recorder.settings) == []
+
+
 def test_an_unknown_experiment_is_refused(
     recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:

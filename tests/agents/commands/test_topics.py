@@ -75,6 +75,18 @@ def test_apply_creates_what_the_plan_showed(
     assert capsys.readouterr().out.endswith("nothing was done.\n")
 
 
+def test_what_apply_cannot_mend_is_said(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other partition counts: nothing is done about them, and the exit code says so."""
+    more = replace(settings, partitions=6)
+    assert run_topics(more, "apply", "table") == 1
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith(f"not changed: {settings.prefix}predictions: has 4 partitions, not 6")
+    assert run_topics(more, "apply", "yaml") == 1
+    assert "changes: []\nfaults:\n- " in capsys.readouterr().out
+
+
 def test_an_embedded_broker_is_not_asked_for_topics(embedded_settings: Settings) -> None:
     """It cannot create any by request: the message says so at once, and what creates them."""
     assert run_topics(embedded_settings, "apply", "table") == 0

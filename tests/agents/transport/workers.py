@@ -33,11 +33,16 @@ async def running(
 ) -> AsyncIterator[WorkerApp]:
     """A worker of `role` in this event loop, stopped at the end."""
     app = build_app(settings, role, topics, flow, raising)
-    await app.start()
     try:
+        await app.start()
         yield app
     finally:
         await app.stop()
+        # mode makes a loop for a consumer thread with the thread, and closes it when that has run:
+        # after a start that failed nobody else does.
+        loop = app.consumer._thread.thread_loop
+        if not loop.is_running():
+            loop.close()
 
 
 async def until(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
