@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -36,6 +37,7 @@ _FETCH_RECORDS = 500
 _POLL_SECONDS = 0.1
 _METADATA_SECONDS = 1.0
 _RETRY_SECONDS_MAX = 2.0
+_PATIENCE_SECONDS = 10.0
 _TOPICS = ("routing", "control", "commands")
 _FROM_BEFORE = ("routing", "control")
 
@@ -142,11 +144,20 @@ class Subscriber:
         return counts
 
     def _follow(self, consumer: Consumer) -> None:
+        tell_at, heard = time.monotonic() + _PATIENCE_SECONDS, 0
         while not self._stopped.is_set():
+            if self._unread and time.monotonic() > tell_at:
+                tell_at += _PATIENCE_SECONDS
+                _log.warning(
+                    "still reading what was decided before (%d records so far):"
+                    " until then no table is obeyed that was not known here already", heard,
+                )  # fmt: skip
             first = consumer.poll(_POLL_SECONDS)
             if first is None:
                 continue
-            for message in (first, *consumer.consume(_FETCH_RECORDS, 0)):
+            messages = [first, *consumer.consume(_FETCH_RECORDS, 0)]
+            heard += len(messages)
+            for message in messages:
                 if self._must_restart(message):
                     return
                 if message.error() is None:

@@ -116,8 +116,11 @@ def _no_effect(
 ) -> Text:
     name = f"{item['name']}: " if several else ""
     without = [each["name"] for each in (control, item) if not each["closed"]]
-    missing = f"closed request of {listing(without)}" if without else "common table of both"
-    return Text(f"{name}{objective['metric']}   no {missing} yet")
+    if without:
+        said = f"no closed request of {listing(without)} yet"
+    else:
+        said = "nothing to compare yet: no table has both, or control's mean is 0"
+    return Text(f"{name}{objective['metric']}   {said}")
 
 
 def _effect(objective: Mapping[str, Any], item: Mapping[str, Any], several: bool) -> Text:

@@ -27,7 +27,9 @@ class EmbeddedBroker(Broker):
         "keeps the last 5 MB or 100,000 records of a partition, in memory only",
         "does not compact, and keeps no topic settings",
         "topics are created by the process that started it, not by AdminClient",
-        "transactions are not isolated; one record set a fetch; long polls are not woken",
+        "transactions are not isolated; long polls are not woken",
+        "one record set a fetch: a service that starts after an hour reads ticks for a minute"
+        " and answers by default meanwhile; for longer sessions take --kafka local",
     )
 
     def __init__(self, nodes: int = 1) -> None:

@@ -58,8 +58,8 @@ def outlook(standing: Standing) -> Outlook:
     samples = min(map(standing.evidence.requests, standing.candidates), default=0)
     return Outlook(
         f"held {duration(standing.held_ms)} of {duration(settings.hold_ms)}",
-        f"{duration(settings.hold_ms)} are held, {count(settings.min_samples)} samples are in"
-        f" ({count(samples)}) and no guardrail fails",
+        f"{duration(settings.hold_ms)} are held, {count(settings.min_samples)} requests counted"
+        f" ({count(samples)} so far) and no guardrail fails",
     )
 
 

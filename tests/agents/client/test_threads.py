@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError
 
 from tests.agents.client.cluster import Decider
 from tests.streams.tables import routing
+from tidegate.agents.client import subscriber as subscribing
 from tidegate.agents.client.emitter import Delivered, Emitter
 from tidegate.agents.client.reporter import Reporter
 from tidegate.agents.client.subscriber import Subscriber
@@ -88,6 +89,16 @@ def test_unreadable_records_are_counted_and_passed_over(
     assert subscriber.ready.wait(60)
     assert ear.heard == [4, 7]
     assert subscriber.counters["records_refused"] == 3
+
+
+def test_a_long_read_is_told(
+    subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who waits for a first table hears why, and that defaults answer meanwhile."""
+    monkeypatch.setattr(subscribing, "_PATIENCE_SECONDS", 0.0)
+    subscriber.start()
+    assert subscriber.ready.wait(60)
+    assert "still reading what was decided before (0 records so far)" in caplog.text
 
 
 def test_an_accident_of_ours_ends_nothing(

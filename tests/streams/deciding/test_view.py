@@ -28,7 +28,8 @@ def test_it_shows_step_shares_and_what_comes_next(world: World) -> None:
     assert (view["step"], view["steps"], view["increment"]) == (0, 3, 0)
     assert view["progress"] == "held 30 s of 1:00 min"
     assert view["next"] == (
-        "canary 30 % when 1:00 min are held, 100 samples are in (30) and no guardrail fails"
+        "canary 30 % when 1:00 min are held, 100 requests counted (30 so far)"
+        " and no guardrail fails"
     )
     champion, challenger = view["variants"]
     assert (champion["weight"], champion["requests"]) == (9_000, 270)
