@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail, Metric
@@ -57,7 +57,8 @@ class Reading:
 
     def to_dict(self) -> dict[str, Any]:
         """As evidence."""
-        return {**asdict(self), "verdict": str(self.verdict)}
+        named = {name: getattr(self, name) for name in self.__slots__}
+        return {**named, "verdict": str(self.verdict)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tidegate.schemas import codec
 from tidegate.schemas.canonical import canonical_json, round_significant, sha256_hex
@@ -260,11 +260,16 @@ def table_of(state: ExperimentState, log_time_ms: int) -> Routing:
     )
 
 
+_EXACT: Final = frozenset({str, int, bool, type(None)})
+
+
 def rounded(value: Any) -> Any:
     """The same JSON value with every float rounded to 9 significant digits."""
+    if type(value) in _EXACT:  # most are, and the abstract class below is slow to ask
+        return value
     if isinstance(value, float):
         return round_significant(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # a plain one is told at once
         return {str(key): rounded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [rounded(item) for item in value]

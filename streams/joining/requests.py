@@ -158,6 +158,8 @@ class Requests:
             queue[0][1] -= count
             if not queue[0][1]:
                 queue.popleft()
+        if not gone:
+            return
         packed = min(gone, self._packed_closed_count)
         for rows in _chunks(_rows(self._packed_closed[: 4 * packed])):
             self._packed.remove(rows)

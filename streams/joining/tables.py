@@ -26,6 +26,9 @@ Array = NDArray[Any]
 _STATUS = np.dtype(np.uint8)
 _WEIGHT = np.dtype(np.float32)
 _VALUE_ROWS = np.dtype([("value", "<f8")])
+_NO_NUMBERS: Array = np.empty(0, dtype=np.uint32)
+_NO_ATTRIBUTES = np.zeros(1, dtype=np.uint32)
+"""Attribute set 0 is the empty one; every batch has it."""
 
 
 @dataclass(slots=True)
@@ -51,7 +54,7 @@ class Rows:
 
     def dump(self) -> list[bytes]:
         """One block per list, in the order of the fields."""
-        return [b"".join(getattr(self, item.name)) for item in fields(self)]
+        return [b"".join(getattr(self, name)) for name in _LISTS]
 
     @classmethod
     def load(cls, blocks: Sequence[bytes]) -> Rows:
@@ -69,6 +72,7 @@ class Rows:
         return np.frombuffer(b"".join(getattr(self, name)), dtype=row)
 
 
+_LISTS = tuple(item.name for item in fields(Rows))
 _ROWS = (
     REQUEST_ROWS, SHADOW_ROWS, MATCHED_ROWS, REQUEST_ROWS, METRIC_ROWS, IRREGULAR_ROWS,
     DOUBLES_ROWS, DOUBLES_ROWS, DOUBLES_ROWS,
@@ -86,17 +90,21 @@ class Indexes:
     """
 
     def __init__(self, interner: Interner[Any], columns: Iterable[Array]) -> None:
-        used = np.zeros(len(interner.items), dtype=np.bool_)
-        for column in columns:
-            if len(column):
+        self.numbers: Array = _NO_NUMBERS
+        self.values: list[Any] = []
+        self._indexes: Array = _NO_NUMBERS
+        given = [column for column in columns if len(column)]
+        if given:
+            used = np.zeros(len(interner.items), dtype=np.bool_)
+            for column in given:
                 used[column] = True
-        self.numbers: Array = used.nonzero()[0]
-        self.values: list[Any] = [interner.items[number] for number in self.numbers.tolist()]
-        self._indexes: Array = np.empty(0, dtype=np.uint32)
+            self.numbers = used.nonzero()[0]
+            self.values = [interner.items[number] for number in self.numbers.tolist()]
 
     def are(self, indexes: Sequence[int]) -> None:
         """Say which index each number has, ascending by number."""
-        self._indexes = self.spread(indexes, np.dtype(np.uint32))
+        if self.values:
+            self._indexes = self.spread(indexes, np.dtype(np.uint32))
 
     def of(self, column: Array) -> Array:
         """A column of numbers as a column of indexes."""
@@ -172,8 +180,7 @@ class _Converter:
         self.contexts = list(places)
 
     def _index_attributes(self, interned: Interned) -> None:
-        empty_set = np.zeros(1, dtype=np.uint32)
-        columns = [self.exposures["attributes"], self.closed["attributes"], empty_set]
+        columns = [self.exposures["attributes"], self.closed["attributes"], _NO_ATTRIBUTES]
         self.attributes = Indexes(interned.attributes, columns)
         self.attributes.are(range(len(self.attributes.values)))
 
@@ -257,6 +264,8 @@ class _Converter:
 
 def shared_and_tables(rows: Rows, interned: Interned) -> Shared:
     """Contexts, attribute sets, names and tables of the rows of one batch."""
+    if not rows.facts():
+        return Shared([], [()], [], {})
     made = _Converter(rows, interned)
     return Shared(made.contexts, made.attributes.values, made.names, made.tables())
 
