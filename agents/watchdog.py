@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 HEALTH_SECONDS = 10.0
 EXIT_SECONDS = 30.0
 TICK_AGE_SECONDS = 1.0
+_BEFORE_ANY_TICK_SECONDS = 1e9
+"""Log time is 0, 1970, until a tick is read; no clock is that far behind."""
 MISPLACED_SECONDS = 60.0
 BUSY_RECORDS = 1_000
 _INTERVAL_SECONDS = 1.0
@@ -105,7 +107,10 @@ class Judge:
             faults.append("no broker tells where the logs end")
         if seen.tick_age is not None and seen.tick_age > TICK_AGE_SECONDS:
             faults.append(
-                f"log time is {seen.tick_age:.1f} s old: no ticker writes, or its clock is behind"
+                "no tick has been read yet: does a ticker run (`tidegate ticker`)?"
+                if seen.tick_age > _BEFORE_ANY_TICK_SECONDS
+                else f"log time is {seen.tick_age:.1f} s old: no ticker writes, or its clock is"
+                " behind"
             )
         faults += self._misplaced_lately(seen)
         return Verdict(tuple(faults), fatal)

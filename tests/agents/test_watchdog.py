@@ -97,6 +97,12 @@ def test_old_ticks_are_an_alarm(age: float, red: bool) -> None:
     assert not verdict.fatal
 
 
+def test_before_the_first_tick_nobody_counts_from_1970() -> None:
+    """Log time begins at 0: what is missing is said, not how old it is."""
+    (fault,) = Judge().judge(seen(0.0, tick_age=1.79e9)).faults
+    assert fault == "no tick has been read yet: does a ticker run (`tidegate ticker`)?"
+
+
 def test_the_watchdog_ends_the_process() -> None:
     """What is fatal is acted on, with its reason."""
     dog = Watchdog(lambda: seen(100.0, loop_at=0.0), raise_stop)
