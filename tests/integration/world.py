@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -195,17 +195,22 @@ class World:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def start(self, role: str) -> subprocess.Popen[bytes]:
-        """`tidegate worker --role ROLE` in a process of its own."""
+    def start(
+        self,
+        role: str,
+        command: Sequence[str] = ("tidegate", "worker", "--role"),
+        extra: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """`python -m COMMAND ROLE` in a process of its own."""
         engine = {
             f"TIDEGATE_{name.upper()}": str(getattr(self.settings, name))
             for name in ENGINE_SETTINGS
         }
         stream = self._stack.enter_context(self.log.open("ab"))
         process = subprocess.Popen(
-            [sys.executable, "-m", "tidegate", "worker", "--role", role],
+            [sys.executable, "-m", *command, role],
             cwd=ROOT,
-            env=environment_of(self.settings, engine),
+            env=environment_of(self.settings, {**engine, **(extra or {})}),
             stderr=stream,
         )
 
