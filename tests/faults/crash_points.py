@@ -74,7 +74,7 @@ POINTS: dict[str, Point] = {
         "one of several chunks of a checkpoint is written", Checkpoints, "_produce", True, _chunk
     ),
     "flushed": Point(
-        "outputs and chunks are acknowledged, no manifest", Checkpoints, "_produce", False, _manifest
+        "outputs and chunks have arrived, no manifest", Checkpoints, "_produce", False, _manifest
     ),
     "manifest": Point("the manifest is on its way", Checkpoints, "_produce", True, _manifest),
     "announced": Point(

@@ -1,6 +1,6 @@
 """`python -m tests.faults.launcher ROLE`: the worker as it is, with one thing wrong with it.
 
-What is wrong stands in the environment variable TIDEGATE_FAULT, which nothing but this module reads.
+What is wrong stands in the environment variable TIDEGATE_FAULT; nothing but this module reads it.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ SESSION_SECONDS = 6.0
 REQUESTS_PER_SECOND = 150
 RECOVERY_SECONDS_MAX = 120.0
 _LOOK_SECONDS = 0.02
+_SECOND_NUMBER = 10_000_000
 _CLOSING_SECONDS = 4.0
 """Longer than reward wait, grace and early wait of `with_short_horizons`."""
 _VERDICT_SECONDS = 120.0
@@ -80,6 +81,7 @@ class Scene:
         self._workers_at = workers_at
         self._freshness = Freshness(settings)
         self._traffic = Traffic(settings, requests_per_second, seed)
+        self._rate = requests_per_second
         self.members: list[Member] = []
 
     # -- who is there
@@ -199,6 +201,15 @@ class Scene:
         deadline = time.monotonic() + _VERDICT_SECONDS
         while not judge.judge(self.row) and time.monotonic() < deadline:
             self.rest(0.5)
+
+    def quiet(self) -> None:
+        """Services fall silent, until `speak`; ticks go on."""
+        self._traffic.finish()
+
+    def speak(self) -> None:
+        """Services send again, requests of other numbers."""
+        self._traffic = Traffic(self.settings, self._rate, seed=2, first=_SECOND_NUMBER)
+        self._traffic.start()
 
     def lines(self, message: str) -> list[dict[str, object]]:
         """Log lines of the processes that say `message`."""

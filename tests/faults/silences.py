@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+
 from tidegate.agents import watchdog
 from tidegate.agents.hosting import ends
 from tidegate.agents.hosting.host import Host
@@ -18,6 +20,7 @@ from tidegate.agents.transport.librdkafka_fetch import HybridConsumer
 from tidegate.streams.folding import PartitionFold
 
 _LONG_SECONDS = 100_000.0
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,43 @@ def _stick_fetch() -> None:
     HybridConsumer._consume = consume  # type: ignore[method-assign]  # what this module is for
 
 
+def _lose_coordinator() -> None:
+    """aiokafka's dealings with the group end by an error of its own; fetching goes on."""
+    armed, whole = _armed(), GroupCoordinator._coordination_routine
+
+    async def routine(self: Any) -> None:
+        work = asyncio.ensure_future(whole(self))
+        while not work.done():
+            await asyncio.wait({work}, timeout=_LOOK_SECONDS)
+            if armed.is_set():
+                work.cancel()
+                raise RuntimeError("planted")
+        work.result()
+
+    GroupCoordinator._coordination_routine = routine
+
+
+def _forget_group() -> None:
+    """aiokafka waits for ever instead of dealing with its group; heartbeats end."""
+    armed, whole = _armed(), GroupCoordinator._coordination_routine
+
+    async def routine(self: Any) -> None:
+        work = asyncio.ensure_future(whole(self))
+        while not work.done():
+            await asyncio.wait({work}, timeout=_LOOK_SECONDS)
+            if armed.is_set():
+                work.cancel()
+                await self._stop_heartbeat_task()
+                await asyncio.sleep(_LONG_SECONDS)
+        work.result()
+
+    GroupCoordinator._coordination_routine = routine
+
+
 SILENCES: dict[str, Silence] = {
     "loop": Silence("the event loop is blocked", _block_loop),
     "agent": Silence("the agent is dead", _kill_agent),
     "fetch": Silence("fetches are stuck", _stick_fetch),
+    "coordinator": Silence("dealings with the group end", _lose_coordinator),
+    "group": Silence("dealings with the group hang, heartbeats end", _forget_group),
 }
