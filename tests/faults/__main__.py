@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +34,8 @@ def main() -> int:
     if given.list or not chosen:
         sys.stdout.writelines(f"{each.name:24} {each.times:4}  {each.what}\n" for each in chosen)
         return 0 if chosen else 2
+    # So that what was started ends here too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     # What clients say while brokers are away is expected, and long.
     logging.getLogger("tidegate.kafka").setLevel(logging.CRITICAL)
     rows = []

@@ -35,12 +35,14 @@ def kill_at(scene: Scene, points: Sequence[str], times: int, draw: random.Random
             if POINTS[point].moves:
                 scene.start()
         died_at = _await_death(scene, worker, point)
-        for other in scene.workers():
-            scene.send(other, signal.SIGKILL)
+        others = scene.workers()
         scene.rest_of_supervisor()
         worker = scene.start(orders=_orders(coming, draw))
         scene.row.times += 1
         scene.recover(died_at)
+        for other in others:
+            # The next one to die must have partitions to lose.
+            scene.recover(scene.send(other, signal.SIGTERM), noted=False)
 
 
 def _await_death(scene: Scene, worker: Member, point: str) -> float:

@@ -24,9 +24,9 @@ from tidegate.agents.topics import apply_topics
 from tidegate.infra.brokers import Broker
 
 SESSION_SECONDS = 6.0
-REQUESTS_PER_SECOND = 150
+REQUESTS_PER_SECOND = 60
 RECOVERY_SECONDS_MAX = 120.0
-_LOOK_SECONDS = 0.02
+_LOOK_SECONDS = 0.05
 _SECOND_NUMBER = 10_000_000
 _CLOSING_SECONDS = 4.0
 """Longer than reward wait, grace and early wait of `with_short_horizons`."""
@@ -41,9 +41,12 @@ def quick_settings(broker: Broker, folder: Path, nodes: int = 1) -> Settings:
         with_short_horizons(Settings(kafka={"bootstrap.servers": broker.bootstrap})),
         prefix=f"fault-{uuid.uuid4().hex[:8]}.",
         state_dir=folder / "state",
-        checkpoint_records=1_000,
+        checkpoint_records=500,
         checkpoint_seconds=1.0,
         session_timeout_seconds=SESSION_SECONDS,
+        # What readers and the verdict cost goes by batches.
+        emit_interval_ms=500,
+        decision_partitions=2,
         replication=nodes,
     )
     apply_topics(settings, broker)
@@ -193,7 +196,9 @@ class Scene:
     def conclude(self) -> None:
         """Services fall silent, every request closes, time stops, all is read and judged."""
         self._traffic.finish()
+        silent_at = time.time()
         self.rest(_CLOSING_SECONDS)
+        self.recover(silent_at + _CLOSING_SECONDS, noted=False)
         for member in [each for each in self.members if each.role == "ticker"]:
             self.send(member, signal.SIGKILL)
             member.process.wait()
