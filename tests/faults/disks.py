@@ -48,7 +48,10 @@ def full(stage: Stage, row: Row, times: int) -> None:
             for _ in range(times):
                 scene.rest(draw.uniform(2.0, 4.0))
                 _fill(disk / "ballast")
+                full_at = scene.now()
                 scene.rest(_FULL_SECONDS)
+                if scene.is_fresh(full_at + _FULL_SECONDS / 2):
+                    row.failures.append("the full disk stopped nothing")
                 (disk / "ballast").unlink()
                 # Kafka ends when its only folder fails; one that did not is ended here.
                 broker.kill()

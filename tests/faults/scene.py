@@ -178,10 +178,12 @@ class Scene:
         self, since: float, *, noted: bool = True, seconds: float = RECOVERY_SECONDS_MAX
     ) -> float:
         """Wait until every partition has told of facts younger than `since`; how long it took."""
-        self.wait(
-            lambda: self._freshness.since(since) is not None, "facts of all partitions", seconds
-        )
+        self.wait(lambda: self.is_fresh(since), "facts of all partitions", seconds)
         return self.recovered(since, noted=noted)
+
+    def is_fresh(self, since: float) -> bool:
+        """Whether every partition has told of facts younger than `since` by now."""
+        return self._freshness.since(since) is not None
 
     def recovered(self, since: float, *, noted: bool = True) -> float:
         """How long recovery took that is over by now."""

@@ -18,6 +18,7 @@ from tidegate.agents.hosting import ends
 from tidegate.agents.hosting.host import Host
 from tidegate.agents.transport.librdkafka_fetch import HybridConsumer
 from tidegate.streams.folding import PartitionFold
+from tidegate.streams.merge import Fetched
 
 _LONG_SECONDS = 100_000.0
 _LOOK_SECONDS = 0.2
@@ -75,11 +76,11 @@ def _kill_agent() -> None:
     """The Faust agent's task is cancelled without a word; group and fetching go on."""
     armed, whole = _armed(), Host.feed
 
-    def feed(self: Host, *arguments: Any) -> None:
+    def feed(self: Host, topic: str, partition: int, fetched: Fetched) -> None:
         task = asyncio.current_task()
         if armed.is_set() and task is not None:
             task.cancel()
-        whole(self, *arguments)
+        whole(self, topic, partition, fetched)
 
     Host.feed = feed  # type: ignore[method-assign]  # what this module is for
 

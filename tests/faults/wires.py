@@ -68,7 +68,10 @@ def unreachable(name: str, seconds: float, times: int) -> Fault:
             for _ in range(times):
                 scene.rest(draw.uniform(2.0, 4.0))
                 proxy.cut()
+                cut_at = scene.now()
                 scene.rest(seconds)
+                if scene.is_fresh(cut_at + seconds / 2):
+                    row.failures.append("the cut wire stopped nothing")
                 proxy.mend()
                 scene.recover(scene.now())
                 row.times += 1
