@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import faust
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 
 from tidegate.agents import watchdog
@@ -85,6 +86,18 @@ def _kill_agent() -> None:
     Host.feed = feed  # type: ignore[method-assign]  # what this module is for
 
 
+def _hang_agent() -> None:
+    """The agent waits for ever for its acknowledgement; its task lives."""
+    armed, whole = _armed(), faust.Stream.ack
+
+    async def ack(self: Any, event: Any) -> Any:
+        if armed.is_set():
+            await asyncio.sleep(_LONG_SECONDS)
+        return await whole(self, event)
+
+    faust.Stream.ack = ack
+
+
 def _stick_fetch() -> None:
     """librdkafka gives nothing any more, and no error."""
     armed, whole = _armed(), HybridConsumer._consume
@@ -96,7 +109,7 @@ def _stick_fetch() -> None:
 
 
 def _lose_coordinator() -> None:
-    """aiokafka's dealings with the group end by an error of its own; fetching goes on."""
+    """aiokafka's dealings with the group end by an error of its own; fetching would go on."""
     armed, whole = _armed(), GroupCoordinator._coordination_routine
 
     async def routine(self: Any) -> None:
@@ -111,27 +124,10 @@ def _lose_coordinator() -> None:
     GroupCoordinator._coordination_routine = routine
 
 
-def _forget_group() -> None:
-    """aiokafka waits for ever instead of dealing with its group; heartbeats end."""
-    armed, whole = _armed(), GroupCoordinator._coordination_routine
-
-    async def routine(self: Any) -> None:
-        work = asyncio.ensure_future(whole(self))
-        while not work.done():
-            await asyncio.wait({work}, timeout=_LOOK_SECONDS)
-            if armed.is_set():
-                work.cancel()
-                await self._stop_heartbeat_task()
-                await asyncio.sleep(_LONG_SECONDS)
-        work.result()
-
-    GroupCoordinator._coordination_routine = routine
-
-
 SILENCES: dict[str, Silence] = {
     "loop": Silence("the event loop is blocked", _block_loop),
-    "agent": Silence("the agent is dead", _kill_agent),
+    "agent": Silence("the agent is cancelled", _kill_agent),
+    "hang": Silence("the agent hangs", _hang_agent),
     "fetch": Silence("fetches are stuck", _stick_fetch),
     "coordinator": Silence("dealings with the group end", _lose_coordinator),
-    "group": Silence("dealings with the group hang, heartbeats end", _forget_group),
 }

@@ -57,10 +57,11 @@ def test_a_worker_dies_at_named_points(stage: Stage) -> None:
 
 @pytest.mark.slow
 def test_a_worker_that_falls_silent_is_found(stage: Stage) -> None:
-    """A blocked loop and a dead agent end the process, and another goes on; patience is a tenth."""
+    """A blocked loop and an agent that hangs end the process, and another goes on; patience is a
+    tenth of the real one."""
     row = Row("silent", "two silences")
     with stage.scene(row) as scene:
-        found = fall_silent(scene, ["loop", "agent"], HASTE)
+        found = fall_silent(scene, ["loop", "hang"], HASTE)
     hold(row)
     assert len(found) == 2
 
