@@ -17,7 +17,7 @@ from tests.faults.judging import Judge
 from tests.faults.launcher import VARIABLE
 from tests.faults.rows import Row
 from tests.integration.world import Traffic, World, with_short_horizons
-from tidegate.agents.failstop import EXIT_DONE, EXIT_FAIL_STOP, EXIT_UNREACHABLE
+from tidegate.agents.failstop import EXIT_FAIL_STOP, EXIT_UNREACHABLE
 from tidegate.agents.settings import Settings
 from tidegate.agents.supervisor import RESTART_SECONDS
 from tidegate.agents.topics import apply_topics
@@ -138,7 +138,7 @@ class Scene:
                 self.members.remove(member)
                 continue
             self.row.ended[code] += 1
-            if code not in (EXIT_FAIL_STOP, EXIT_UNREACHABLE, EXIT_DONE) and code >= 0:
+            if code not in (EXIT_FAIL_STOP, EXIT_UNREACHABLE):
                 self.row.failures.append(f"a {member.role} ended with {code}")
             self.members.remove(member)
             time.sleep(RESTART_SECONDS)

@@ -89,6 +89,10 @@ class Fault:
         """Play it; its row."""
         row = Row(self.name, self.what)
         began = time.monotonic()
-        self.play(stage, row, self.times if times is None else times)
+        try:
+            self.play(stage, row, self.times if times is None else times)
+        except Exception as error:
+            # A row that cannot be played has failed; the others are played all the same.
+            row.failures.append(repr(error))
         row.seconds = time.monotonic() - began
         return row
