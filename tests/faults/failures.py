@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 from tests.faults.rows import Row
 from tests.faults.scene import Scene
 from tests.faults.silences import SILENCES
@@ -17,7 +15,6 @@ RAISED = (
 )  # fmt: skip
 """The last is none that an agent reports: only the watchdog finds what it leaves behind."""
 _SLACK_SECONDS = 15.0
-_HASTE = 6.0
 
 
 def poisoned(stage: Stage, row: Row, times: int) -> None:
@@ -28,8 +25,8 @@ def poisoned(stage: Stage, row: Row, times: int) -> None:
         worker = scene.begin(_raising(kinds[0]))
         for coming in [*kinds[1:], ""]:
             scene.rest(draw.uniform(0.5, 2.0))
-            scene.send(worker, signal.SIGUSR1)
-            code, ended_at = scene.ended(worker)
+            scene.arm(worker)
+            code, ended_at = scene.ended(worker, EXIT_SECONDS + _SLACK_SECONDS)
             _want_fail_stop(row, code)
             scene.rest_of_supervisor()
             worker = scene.start(orders=_raising(coming))
@@ -38,9 +35,7 @@ def poisoned(stage: Stage, row: Row, times: int) -> None:
 
 
 def _raising(kind: str) -> dict[str, object]:
-    if not kind:
-        return {}
-    return {"raises": kind, **({"hasten": _HASTE} if kind == "CancelledError" else {})}
+    return {"raises": kind} if kind else {}
 
 
 def _want_fail_stop(row: Row, code: int) -> None:
@@ -58,7 +53,7 @@ def fall_silent(scene: Scene, silences: list[str], hasten: float = 1.0) -> list[
     worker = scene.begin(_silent(silences[0], hasten))
     for coming in [*silences[1:], ""]:
         scene.rest(1.0)
-        silent_at = scene.send(worker, signal.SIGUSR1)
+        silent_at = scene.arm(worker)
         code, ended_at = scene.ended(worker, EXIT_SECONDS / hasten + _SLACK_SECONDS)
         _want_fail_stop(scene.row, code)
         found.append(ended_at - silent_at)

@@ -31,7 +31,7 @@ def kill_at(scene: Scene, points: Sequence[str], times: int, draw: random.Random
             worker = scene.start(orders={**_orders(point, draw), "armed": True})
         else:
             scene.rest(draw.uniform(0.0, 1.5))
-            scene.send(worker, signal.SIGUSR1)
+            scene.arm(worker)
             if POINTS[point].moves:
                 scene.start()
         died_at = _await_death(scene, worker, point)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,13 @@ class Member:
     expected: bool = False
 
 
+def _listens(pid: int) -> bool:
+    """Whether a process catches SIGUSR1 by now: until then it would die of it."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)  # type: ignore[index]  # always there
+    return bool(caught >> (signal.SIGUSR1 - 1) & 1)
+
+
 class Scene:
     """Everything live in one row; everything it started ends with it.
 
@@ -121,6 +130,18 @@ class Scene:
             member.expected = True
         member.process.send_signal(number)
         return time.time()
+
+    def arm(self, member: Member) -> float:
+        """Tell a worker that what it was ordered to do wrong is to happen from now on; when.
+
+        Raises:
+            NotRecovered: it ended before that.
+        """
+        listens = partial(_listens, member.process.pid)
+        self.wait(lambda: member.process.poll() is not None or listens(), "a worker", 60.0)
+        if member.process.poll() is not None:
+            raise NotRecovered(f"a worker ended with {member.process.returncode} before its fault")
+        return self.send(member, signal.SIGUSR1)
 
     def ended(self, member: Member, seconds: float = 60.0) -> tuple[int, float]:
         """Wait until a process has ended by itself: its exit code, and when."""

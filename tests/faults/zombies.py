@@ -69,7 +69,7 @@ def _outlived(scene: Scene, zombie: Member) -> int:
 
     Returns how many records of checkpoints older than the successor's newest came behind it.
     """
-    scene.send(zombie, signal.SIGUSR1)
+    scene.arm(zombie)
     scene.wait(lambda: _is_stopped(zombie), "a worker to stop", 60.0)
     scene.start()
     scene.recover(scene.now(), noted=False)
