@@ -45,6 +45,7 @@ def hold(row: Row) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_worker_dies_at_named_points(stage: Stage) -> None:
     """SIGKILL between any two steps of feeding, writing and checkpointing costs nobody a fact."""
     row = Row("kill", "SIGKILL at five points")
@@ -56,6 +57,7 @@ def test_a_worker_dies_at_named_points(stage: Stage) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_worker_that_falls_silent_is_found(stage: Stage) -> None:
     """An agent that hangs ends the process, and another goes on (patience is a third)."""
     row = Row("silent", "the agent hangs")
@@ -66,6 +68,7 @@ def test_a_worker_that_falls_silent_is_found(stage: Stage) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_errors_of_the_group_are_got_over(tmp_path: Path) -> None:
     """SyncGroup, JoinGroup and Heartbeat errors, injected into the mock cluster."""
     with Stage(tmp_path) as own:
