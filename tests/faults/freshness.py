@@ -10,7 +10,7 @@ from collections import defaultdict
 from tidegate.agents.kafka import Tail
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import TidegateError
-from tidegate.schemas.facts import decode_observation
+from tidegate.schemas.observation_reading import decode_observation
 
 _POLL_SECONDS = 0.1
 _BEGIN_SECONDS = 30.0

@@ -12,7 +12,7 @@ from tidegate.schemas.codec import decode_as
 from tidegate.schemas.decoding.hashes import digests
 from tidegate.schemas.errors import EventError
 from tidegate.schemas.events import Prediction
-from tidegate.schemas.facts import decode_observation
+from tidegate.schemas.observation_reading import decode_observation
 
 _COUNTED = ("exposure", "shadow", "matched", "closed", "irregular")
 
