@@ -14,7 +14,7 @@ RAISED = (
     "ZeroDivisionError", "OSError", "StopIteration", "TimeoutError", "CancelledError",
 )  # fmt: skip
 """The last is none that an agent reports: only the watchdog finds what it leaves behind."""
-_SLACK_SECONDS = 15.0
+_SLACK_SECONDS = 120.0
 
 
 def poisoned(stage: Stage, row: Row, times: int) -> None:

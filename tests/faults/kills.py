@@ -13,7 +13,7 @@ from tidegate.agents.hosting.checkpoints import Checkpoints
 CHUNK_BYTES = 2_000
 """Checkpoints in several pieces, so that a worker can die between two."""
 _PASSES_MAX = 20
-_POINT_SECONDS = 60.0
+_POINT_SECONDS = 300.0
 
 
 def kill_at(scene: Scene, points: Sequence[str], times: int, draw: random.Random) -> None:

@@ -27,12 +27,13 @@ from tidegate.infra.brokers import Broker
 
 SESSION_SECONDS = 6.0
 REQUESTS_PER_SECOND = 60
-RECOVERY_SECONDS_MAX = 120.0
+RECOVERY_SECONDS_MAX = 600.0
+"""Generous: a busy machine is slow, not wrong; how long it took stands in the row."""
 _LOOK_SECONDS = 0.05
 _SECOND_NUMBER = 10_000_000
 _CLOSING_SECONDS = 4.0
 """Longer than reward wait, grace and early wait of `with_short_horizons`."""
-_VERDICT_SECONDS = 120.0
+_VERDICT_SECONDS = 300.0
 _LAUNCHER = ("tests.faults.launcher",)
 Orders = Mapping[str, Any]
 
@@ -138,12 +139,16 @@ class Scene:
             NotRecovered: it ended before that.
         """
         listens = partial(_listens, member.process.pid)
-        self.wait(lambda: member.process.poll() is not None or listens(), "a worker", 60.0)
+        self.wait(
+            lambda: member.process.poll() is not None or listens(),
+            "a worker that listens",
+            RECOVERY_SECONDS_MAX,
+        )
         if member.process.poll() is not None:
             raise NotRecovered(f"a worker ended with {member.process.returncode} before its fault")
         return self.send(member, signal.SIGUSR1)
 
-    def ended(self, member: Member, seconds: float = 60.0) -> tuple[int, float]:
+    def ended(self, member: Member, seconds: float = 300.0) -> tuple[int, float]:
         """Wait until a process has ended by itself: its exit code, and when."""
         member.expected = True
         self.wait(lambda: member.process.poll() is not None, "a worker to end", seconds)

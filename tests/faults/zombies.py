@@ -28,7 +28,7 @@ from tidegate.schemas.events import Routing
 _POINTS = ("chunk", "flushed", "manifest", "announced", "tombstone")
 _SUCCESSOR_SECONDS = 6.0
 """Long enough for several checkpoints, which withdraw the one the zombie was writing."""
-_CLEANING_SECONDS = 60.0
+_CLEANING_SECONDS = 300.0
 
 
 def snapshots(stage: Stage, row: Row, times: int) -> None:
@@ -70,7 +70,7 @@ def _outlived(scene: Scene, zombie: Member) -> int:
     Returns how many records of checkpoints older than the successor's newest came behind it.
     """
     scene.arm(zombie)
-    scene.wait(lambda: _is_stopped(zombie), "a worker to stop", 60.0)
+    scene.wait(lambda: _is_stopped(zombie), "a worker to stop", 300.0)
     scene.start()
     scene.recover(scene.now(), noted=False)
     scene.rest(_SUCCESSOR_SECONDS)
