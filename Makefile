@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench simulate fuzz up
+.PHONY: help setup check test demo bench simulate fuzz faults up
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ simulate: .venv/dev ## play N schedules of faults from SEED on (ARGS=--planted h
 
 fuzz: .venv/dev ## mutate a million recorded frames (ARGS="--mutations 20000 --seed 7")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+faults: .venv/dev ## real faults on a real Apache Kafka, hours (ARGS="kill --times 1", --list)
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 up: .venv/worker ## broker, topics and worker for development, until Ctrl-C
 	@$(BIN)/tidegate up

@@ -35,6 +35,7 @@ class LocalBroker(Broker):
         data: keeps the data between runs; a temporary folder, removed at `stop`, when None.
         jvm: options of each node's Java; small by default, a benchmark gives it more.
         port: where clients of node 1 find it if it is free; any free one otherwise.
+        extra: settings of a node besides ours, by its number and ports; they win.
         tell: is given one sentence when something takes long.
 
     Raises:
@@ -50,6 +51,7 @@ class LocalBroker(Broker):
         data: Path | None = None,
         port: int = 0,
         jvm: tuple[str, ...] = SMALL_JVM,
+        extra: Callable[[int, Ports], Mapping[str, str]] = lambda _number, _ports: {},
         tell: Callable[[str], None] = tell_on_stderr,
     ) -> None:
         if nodes < 1:
@@ -66,7 +68,7 @@ class LocalBroker(Broker):
         try:
             cluster_id = self._cluster_id()
             for node in self._nodes.values():
-                node.format(cluster_id, everyone)
+                node.format(cluster_id, everyone, extra(node.number, node.ports))
             for node in self._nodes.values():
                 node.start()
             self._wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,11 +41,13 @@ class Node:
         """Whether the JVM runs."""
         return self._process is not None and self._process.alive
 
-    def format(self, cluster_id: str, everyone: dict[int, Ports]) -> None:
+    def format(
+        self, cluster_id: str, everyone: dict[int, Ports], extra: Mapping[str, str]
+    ) -> None:
         """Write the configuration and, for a new data folder, format it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._configuration.write_text(
-            _properties(self.number, everyone, self.folder / "data"), encoding="utf-8"
+            _properties(self.number, everyone, self.folder / "data", extra), encoding="utf-8"
         )
         if (self.folder / "data" / "meta.properties").exists():
             return
@@ -92,7 +95,9 @@ class Node:
         return [self.java, *self.jvm, logging, "-cp", f"{self.jars}/*"]
 
 
-def _properties(number: int, everyone: dict[int, Ports], data: Path) -> str:
+def _properties(
+    number: int, everyone: dict[int, Ports], data: Path, extra: Mapping[str, str]
+) -> str:
     ports = everyone[number]
     count = len(everyone)
     voters = ",".join(f"{node}@127.0.0.1:{each.controller}" for node, each in everyone.items())
@@ -127,5 +132,6 @@ def _properties(number: int, everyone: dict[int, Ports], data: Path) -> str:
         # Tests force compaction by small segments; the cleaner must then look often enough.
         "log.cleaner.backoff.ms": 500,
         "log.cleaner.dedupe.buffer.size": 4_194_304,
+        **extra,
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())

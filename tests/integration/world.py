@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,11 +45,15 @@ class Traffic(threading.Thread):
     """Sends requests and what comes of them, live, with everything that may go wrong on the way.
 
     Of a hundred requests 80 get an outcome, some of them late; 5 of their outcomes are sent twice
-    and 2 with another value; 2 outcomes have no request; one record is no event at all.
+    and 2 with another value; 2 outcomes have no request; one record is no event at all. Requests
+    are numbered from `first` on.
     """
 
-    def __init__(self, settings: Settings, requests_per_second: int, seed: int) -> None:
+    def __init__(
+        self, settings: Settings, requests_per_second: int, seed: int, first: int = 0
+    ) -> None:
         super().__init__(name="traffic", daemon=True)
+        self._number = first
         self._settings = settings
         self._interval_seconds = 1 / requests_per_second
         self._draw = random.Random(seed)
@@ -61,10 +65,9 @@ class Traffic(threading.Thread):
     def run(self) -> None:
         """Send at the rate until stopped, then what is still due, then all is acknowledged."""
         due = time.monotonic()
-        number = 0
         while not self._stopped.is_set():
-            self._request(number)
-            number += 1
+            self._request(self._number)
+            self._number += 1
             self._send_due(_now_ms())
             due += self._interval_seconds
             time.sleep(max(0.0, due - time.monotonic()))
@@ -195,17 +198,22 @@ class World:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def start(self, role: str) -> subprocess.Popen[bytes]:
-        """`tidegate worker --role ROLE` in a process of its own."""
+    def start(
+        self,
+        role: str,
+        command: Sequence[str] = ("tidegate", "worker", "--role"),
+        extra: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """`python -m COMMAND ROLE` in a process of its own."""
         engine = {
             f"TIDEGATE_{name.upper()}": str(getattr(self.settings, name))
             for name in ENGINE_SETTINGS
         }
         stream = self._stack.enter_context(self.log.open("ab"))
         process = subprocess.Popen(
-            [sys.executable, "-m", "tidegate", "worker", "--role", role],
+            [sys.executable, "-m", *command, role],
             cwd=ROOT,
-            env=environment_of(self.settings, engine),
+            env=environment_of(self.settings, {**engine, **(extra or {})}),
             stderr=stream,
         )
 

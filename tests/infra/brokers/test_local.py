@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from tidegate.infra.brokers import LocalBroker, jars
 from tidegate.infra.brokers.base import Broker
+from tidegate.infra.brokers.nodes import Ports, _properties
 from tidegate.schemas.errors import DefinitionError, Unreachable
 
 
@@ -20,6 +21,15 @@ def own_kafka(local_kafka: Broker, tmp_path: Path) -> Iterator[LocalBroker]:
     """A Kafka that this test may kill; asking for the shared one skips where none can run."""
     with LocalBroker(data=tmp_path / "kafka") as broker:
         yield broker
+
+
+def test_settings_of_a_caller_win(tmp_path: Path) -> None:
+    """A test that needs another broker than ours says so by node; what it leaves stays ours."""
+    wanted = {"min.insync.replicas": "7", "authorizer.class.name": "Strict"}
+    ports = {1: Ports(1_001, 1_002)}
+    lines = _properties(1, ports, tmp_path, wanted).splitlines()
+    assert {"min.insync.replicas=7", "authorizer.class.name=Strict", "node.id=1"} <= set(lines)
+    assert len({line.partition("=")[0] for line in lines}) == len(lines)
 
 
 def produce(broker: Broker, topic: str, values: list[bytes], seconds: float = 30) -> int:

@@ -1,0 +1,1 @@
+"""Real faults: processes, a real Apache Kafka, signals, cut wires. `python -m tests.faults`."""

@@ -1,0 +1,141 @@
+"""Named points of a worker's work at which its own launcher ends or stops it.
+
+The product knows nothing of them: `plant` wraps one function in the child process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from tidegate.agents.hosting.checkpoints import Checkpoints
+from tidegate.agents.hosting.host import Host
+from tidegate.agents.hosting.publisher import Publisher, Tally
+from tidegate.agents.transport.positions import PositionedConsumer
+from tidegate.agents.transport.thread import BatchConsumerThread
+from tidegate.streams.folding import PartitionFold
+
+Passes = Callable[..., bool]
+"""Whether a call with these arguments passes the point."""
+
+
+def _always(*_arguments: Any) -> bool:
+    return True
+
+
+def _chunk(_self: Any, _partition: int, key: bytes, value: bytes | None, *_: Any) -> bool:
+    return value is not None and not key.endswith(b"/m")
+
+
+def _manifest(_self: Any, _partition: int, key: bytes, value: bytes | None, *_: Any) -> bool:
+    return value is not None and key.endswith(b"/m")
+
+
+def _tombstone(_self: Any, _partition: int, _key: bytes, value: bytes | None, *_: Any) -> bool:
+    return value is None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Before or after a function, for the calls that pass.
+
+    `starting` points lie on the way to a worker's first record and are passed once; `moves` needs
+    a partition to leave.
+    """
+
+    what: str
+    owner: type
+    function: str
+    after: bool
+    passes: Passes = _always
+    starting: bool = False
+    moves: bool = False
+
+
+POINTS: dict[str, Point] = {
+    "restoring": Point(
+        "a partition came, nothing is loaded", Host, "_load", False, starting=True
+    ),
+    "restored": Point("its checkpoint is loaded", Host, "_load", True, starting=True),
+    "assigned": Point("all partitions are placed", Host, "_assign", True, starting=True),
+    "fetched": Point("a fetch is here, nothing is fed", Host, "feed", False),
+    "fed": Point("fed, not folded", PartitionFold, "feed", True),
+    "folding": Point("half way through a fold, before an output", Publisher, "emit", False),
+    "producing": Point("an output is in the producer's queue", Publisher, "emit", True),
+    "acknowledged": Point("an output is acknowledged", Tally, "delivered", True),
+    "folded": Point("a fetch is folded, not acknowledged to Faust", Host, "feed", True),
+    "cut": Point("the state is dumped, nothing is written", Checkpoints, "take", False),
+    "chunk": Point(
+        "one of several chunks of a checkpoint is written", Checkpoints, "_produce", True, _chunk
+    ),
+    "flushed": Point(
+        "outputs and chunks have arrived, no manifest", Checkpoints, "_produce", False, _manifest
+    ),
+    "manifest": Point("the manifest is on its way", Checkpoints, "_produce", True, _manifest),
+    "announced": Point(
+        "the checkpoint counts, its elders are there", Checkpoints, "_delete_old", False
+    ),
+    "tombstone": Point(
+        "one of its elders' tombstones is written", Checkpoints, "_produce", True, _tombstone
+    ),
+    "committing": Point("before a commit", BatchConsumerThread, "_commit", False),
+    "committed": Point("after a commit", BatchConsumerThread, "_commit", True),
+    "revoked": Point(
+        "a rebalance took a partition",
+        PositionedConsumer, "on_partitions_revoked", True, moves=True,
+    ),
+}  # fmt: skip
+
+
+class Trap:
+    """Sends this process a signal at the n-th pass of a point, once it is armed (SIGUSR1)."""
+
+    def __init__(self, passes: int, number: signal.Signals, armed: bool) -> None:
+        self._left = passes
+        self._number = number
+        self._armed = armed
+        signal.signal(signal.SIGUSR1, self._arm)
+
+    def _arm(self, *_: object) -> None:
+        self._armed = True
+
+    def passed(self) -> None:
+        """The point was passed."""
+        if not self._armed:
+            return
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), self._number)
+
+
+def plant(name: str, trap: Trap) -> None:
+    """Make the point's function tell the trap of each pass."""
+    point = POINTS[name]
+    whole = getattr(point.owner, point.function)
+
+    @wraps(whole)
+    def call(*arguments: Any, **named: Any) -> Any:
+        tells = point.passes(*arguments)
+        if tells and not point.after:
+            trap.passed()
+        result = whole(*arguments, **named)
+        if tells and point.after:
+            trap.passed()
+        return result
+
+    @wraps(whole)
+    async def call_later(*arguments: Any, **named: Any) -> Any:
+        tells = point.passes(*arguments)
+        if tells and not point.after:
+            trap.passed()
+        result = await whole(*arguments, **named)
+        if tells and point.after:
+            trap.passed()
+        return result
+
+    setattr(point.owner, point.function, call_later if asyncio.iscoroutinefunction(whole) else call)

@@ -1,0 +1,94 @@
+"""Workers that fail by themselves: exceptions in the fold, silences that the watchdog must find."""
+
+from __future__ import annotations
+
+from tests.faults.rows import Row
+from tests.faults.scene import Scene
+from tests.faults.silences import SILENCES
+from tests.faults.stage import Fault, Stage
+from tidegate.agents.failstop import EXIT_FAIL_STOP
+from tidegate.agents.watchdog import EXIT_SECONDS
+
+RAISED = (
+    "ValueError", "KeyError", "MemoryError", "RecursionError", "AssertionError",
+    "ZeroDivisionError", "OSError", "StopIteration", "TimeoutError", "CancelledError",
+)  # fmt: skip
+"""The last is none that an agent reports: only the watchdog finds what it leaves behind."""
+_SLACK_SECONDS = 120.0
+
+
+def poisoned(stage: Stage, row: Row, times: int) -> None:
+    """The fold raises behind a batch, another exception each time; recovery is from the end."""
+    draw = stage.draw(row.name)
+    with stage.scene(row) as scene:
+        kinds = [RAISED[number % len(RAISED)] for number in range(times)]
+        worker = scene.begin(_raising(kinds[0]))
+        for coming in [*kinds[1:], ""]:
+            scene.rest(draw.uniform(0.5, 2.0))
+            scene.arm(worker)
+            code, ended_at = scene.ended(worker, EXIT_SECONDS + _SLACK_SECONDS)
+            _want_fail_stop(row, code)
+            scene.rest_of_supervisor()
+            worker = scene.start(orders=_raising(coming))
+            scene.recover(ended_at)
+            row.times += 1
+
+
+def _raising(kind: str) -> dict[str, object]:
+    return {"raises": kind} if kind else {}
+
+
+def _want_fail_stop(row: Row, code: int) -> None:
+    row.ended[code] += 1
+    if code != EXIT_FAIL_STOP:
+        row.failures.append(f"a worker ended with {code}")
+
+
+def fall_silent(scene: Scene, silences: list[str], hasten: float = 1.0) -> list[float]:
+    """Each silence once: found by the watchdog, the process ended, another one recovers.
+
+    Returns how long each took to be found; recovery is from the silence's beginning.
+    """
+    found = []
+    worker = scene.begin(_silent(silences[0], hasten))
+    for coming in [*silences[1:], ""]:
+        scene.rest(1.0)
+        silent_at = scene.arm(worker)
+        code, ended_at = scene.ended(worker, EXIT_SECONDS / hasten + _SLACK_SECONDS)
+        _want_fail_stop(scene.row, code)
+        found.append(ended_at - silent_at)
+        scene.rest_of_supervisor()
+        worker = scene.start(orders=_silent(coming, hasten))
+        scene.recover(silent_at)
+        scene.row.times += 1
+    return found
+
+
+def _silent(silence: str, hasten: float) -> dict[str, object]:
+    return {"silence": silence, "hasten": hasten} if silence else {}
+
+
+def silent(silence: str, times: int) -> Fault:
+    """A row of its own for each silence, with the watchdog's real patience."""
+
+    def play(stage: Stage, row: Row, times: int) -> None:
+        with stage.scene(row) as scene:
+            found = fall_silent(scene, [silence] * times)
+            row.notes.append(f"found after at most {max(found):.1f} s")
+
+    return Fault(f"silent {silence}", SILENCES[silence].what, times, play)
+
+
+def idle(stage: Stage, row: Row, times: int) -> None:
+    """Nothing but ticks for `times` minutes: no worker ends, and then it works at once."""
+    with stage.scene(row) as scene:
+        worker = scene.begin()
+        scene.quiet()
+        for _ in range(times):
+            scene.rest(60.0)
+            scene.recover(scene.now())
+            row.times += 1
+        scene.speak()
+        scene.rest(3.0)
+        if worker.process.poll() is not None or row.ended:
+            row.failures.append("a worker ended while idle")

@@ -1,0 +1,65 @@
+"""All faults, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.faults.brokers import one_of_three, restarted
+from tests.faults.crash_points import POINTS
+from tests.faults.crowds import storm, zombies
+from tests.faults.disks import full
+from tests.faults.failures import idle, poisoned, silent
+from tests.faults.groups import group_errors
+from tests.faults.kills import kill_at
+from tests.faults.rights import revoked
+from tests.faults.rows import Row
+from tests.faults.silences import SILENCES
+from tests.faults.stage import Fault, Stage
+from tests.faults.wires import reset, unreachable
+from tests.faults.zombies import routing, snapshots
+
+_KILLS = 10
+_LOOKS = 20
+
+
+def _calm(stage: Stage, row: Row, times: int) -> None:
+    """Nothing happens: what the clock of recovery shows by itself."""
+    draw = stage.draw(row.name)
+    with stage.scene(row) as scene:
+        worker = scene.begin()
+        for _ in range(times):
+            scene.rest(draw.uniform(0.2, 1.0))
+            scene.recover(scene.now())
+            row.times += 1
+        assert worker.process.poll() is None
+
+
+def _kill(point: str) -> Fault:
+    def play(stage: Stage, row: Row, times: int) -> None:
+        with stage.scene(row) as scene:
+            kill_at(scene, [point], times, stage.draw(row.name))
+
+    return Fault(f"kill {point}", f"SIGKILL: {POINTS[point].what}", _KILLS, play)
+
+
+_ALL = (
+    Fault("calm", "nothing, for comparison", _LOOKS, _calm),
+    *(_kill(point) for point in POINTS),
+    Fault("zombie", "SIGSTOP, a takeover, SIGCONT; two workers", 10, zombies),
+    Fault("storm", "a worker starts or stops every 5 s", 60, storm),
+    Fault("broker", "SIGKILL to the only broker, back after 3 s", 10, restarted),
+    Fault("leaders", "SIGKILL to one of three brokers; leaders move, and back", 9, one_of_three),
+    unreachable("wire 1 s", 1.0, 10),
+    unreachable("wire 30 s", 30.0, 3),
+    unreachable("wire 5 min", 300.0, 1),
+    Fault("reset", "all connections of the workers are reset", 20, reset),
+    Fault("snapshots", "a zombie ends a checkpoint late, then compaction", 10, snapshots),
+    Fault("routing", "a zombie repeats routing tables, then compaction", 10, routing),
+    Fault("disk", "the broker's disk is full for 10 s", 3, full),
+    Fault("rights", "a right of the workers is revoked for 5 s", 9, revoked),
+    Fault("poison", "the fold raises, ten kinds of exception", 20, poisoned),
+    Fault("group", "SyncGroup, JoinGroup and Heartbeat errors", 24, group_errors),
+    *(silent(silence, 3) for silence in SILENCES),
+    Fault("idle", "minutes without an event", 60, idle),
+)
+FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in _ALL}
