@@ -18,7 +18,7 @@ from tidegate.schemas.errors import EventError, UnknownSchemaId
 from tidegate.schemas.events import Command
 
 WHOLE_RECORDS_MAX = 100_000
-"""A partition with no more records is read whole: that takes a second at most."""
+"""A partition with no more records is read whole: a second at most where fetches bring many."""
 MARGIN_MS = 900_000
 """Log time may be ahead of record timestamps by as much as a fold tolerates (10 min), and a bit."""
 _COMMANDS_READ = 300

@@ -28,8 +28,8 @@ class EmbeddedBroker(Broker):
         "does not compact, and keeps no topic settings",
         "topics are created by the process that started it, not by AdminClient",
         "transactions are not isolated; long polls are not woken",
-        "one record set a fetch: a service that starts after an hour reads ticks for a minute"
-        " and answers by default meanwhile; for longer sessions take --kafka local",
+        "one record set a fetch: a service that starts late reads every tick by itself and"
+        " answers by default meanwhile; for longer sessions take --kafka local",
     )
 
     def __init__(self, nodes: int = 1) -> None:
