@@ -144,11 +144,25 @@ def encode_observation(batch: ObservationBatch) -> bytes:
 
 def _table(batch: ObservationBatch, kind: str) -> bytes:
     count, table, dtypes = batch.count(kind), batch.tables[kind], DTYPES[kind]
-    sizes = {width: long_bytes(count * width) for width in (1, 4, 8)}
+    sizes = column_sizes(count)
     pieces = [text_bytes(kind), long_bytes(count), long_bytes(len(dtypes))]
-    for name, dtype in dtypes.items():
-        pieces += (text_bytes(name), sizes[dtype.itemsize], table[name].tobytes())
-    return b"".join(pieces) + b"\0"
+    for name, encoded, width in _NAMES[kind]:
+        pieces += (encoded, sizes[width], table[name].tobytes())
+    pieces.append(b"\0")
+    return b"".join(pieces)
+
+
+_NAMES: Final[Mapping[str, Sequence[tuple[str, bytes, int]]]] = {
+    kind: [(name, sized(name.encode()), dtype.itemsize) for name, dtype in dtypes.items()]
+    for kind, dtypes in DTYPES.items()
+}
+"""Kind -> (column, its name encoded, its width)."""
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def column_sizes(count: int) -> Mapping[int, bytes]:
+    """The size of a column of so many rows, encoded, by the width of a row."""
+    return {width: long_bytes(count * width) for width in (1, 4, 8)}
 
 
 @lru_cache(maxsize=_TEXTS_KEPT)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from io import BytesIO
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, NamedTuple, get_type_hints
 
 import numpy as np
 from fastavro import parse_schema, schemaless_reader
@@ -26,6 +26,7 @@ from tidegate.schemas.facts import (
     ObservationBatch,
     Table,
     attribute_set_bytes,
+    column_sizes,
     context_bytes,
     empty_table,
     text_bytes,
@@ -34,6 +35,8 @@ from tidegate.schemas.structure import Walk, compile_walk, read_long
 
 _PIECES_KEPT: Final = 8_192
 _PIECE_BYTES_MAX: Final = 2_048
+_SHARED_KEPT: Final = 32
+_SHARED_BYTES_MAX: Final = 16_384
 _INT_MAX: Final = 2**31 - 1
 _KINDS: Final[Mapping[str, bytes]] = {kind: sized(kind.encode()) for kind in COLUMNS}
 _NAMES: Final[Mapping[str, bytes]] = {
@@ -68,16 +71,42 @@ def _batch(value: bytes, at: int) -> ObservationBatch:
     engine, at = _piece(value, at, _skip_text, _text_of)
     log_time_ms, at = _long(value, at)
     covers, at = _block(value, at, _long)
-    contexts, at = _block(value, at, lambda data, at: _piece(data, at, _skip_context, _context_of))
-    attributes, at = _block(value, at, lambda data, at: _piece(data, at, _skip_set, _set_of))
-    names, at = _block(value, at, lambda data, at: _piece(data, at, _skip_text, _text_of))
+    shared = _shared(value, at)
     return ObservationBatch(
-        source_partition, partition, sequence, engine, log_time_ms, covers, contexts, attributes,
-        names, _tables(value, at),
+        source_partition, partition, sequence, engine, log_time_ms, covers, shared.contexts,
+        shared.attributes, shared.names, _tables(value, at + len(shared.data)),
     )
 
 
 # -- what repeats from batch to batch: found by its end, looked up by its bytes
+
+
+class _Shared(NamedTuple):
+    """What the facts of a batch share, and the bytes that say so."""
+
+    data: bytes
+    contexts: tuple[Context, ...]
+    attributes: tuple[Attributes, ...]
+    names: tuple[str, ...]
+
+
+_latest: Final[list[tuple[_Shared, ...]]] = [()]
+"""The latest first. Batches of the same experiments come one after another, and most of them
+share the very same. A tuple in a list, so that threads which read at the same time do no harm."""
+
+
+def _shared(value: bytes, at: int) -> _Shared:
+    for seen in _latest[0]:
+        if value.startswith(seen.data, at):
+            return seen
+    begins = at
+    contexts, at = _block(value, at, lambda data, at: _piece(data, at, _skip_context, _context_of))
+    attributes, at = _block(value, at, lambda data, at: _piece(data, at, _skip_set, _set_of))
+    names, at = _block(value, at, lambda data, at: _piece(data, at, _skip_text, _text_of))
+    found = _Shared(value[begins:at], contexts, attributes, names)
+    if len(found.data) <= _SHARED_BYTES_MAX:
+        _latest[0] = (found, *_latest[0][: _SHARED_KEPT - 1])
+    return found
 
 
 def _block(
@@ -221,10 +250,10 @@ def _tables(value: bytes, at: int) -> dict[str, Table]:
 def _table(kind: str, value: bytes, at: int) -> tuple[Table, int]:
     """A table, and where it ends: whatever stands between the data is known beforehand."""
     dtypes = DTYPES[kind]
-    count, _ = read_long(value, at + len(_KINDS[kind]))
+    count, _ = _long(value, at + len(_KINDS[kind]))
     if not 0 < count <= limits.OBSERVATION_ROWS_MAX:
         raise _NotCanonical
-    sizes = {width: long_bytes(count * width) for width in (1, 4, 8)}
+    sizes = column_sizes(count)
     expected = _KINDS[kind] + long_bytes(count) + long_bytes(len(dtypes))
     table: dict[str, NDArray[Any]] = {}
     for name, dtype in dtypes.items():

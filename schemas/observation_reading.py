@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +39,10 @@ def decode_observation(value: bytes) -> ObservationBatch:
     if batch is None:
         batch = _batch(codec.decode_record("observation", value, None))
     _check_head(batch)
+    ends = _ends(batch)
     for kind, table in batch.tables.items():
-        _check_table(batch, kind, table)
+        if batch.count(kind):
+            _check_table(kind, table, ends)
     return batch
 
 
@@ -74,12 +77,9 @@ def _read_tables(found: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
 
 
 def _check_head(batch: ObservationBatch) -> None:
-    names = [batch.engine, *batch.names]
+    _check_texts((batch.engine, *batch.names))
     for context in batch.contexts:
-        names += [text for text in context if isinstance(text, str)]
-    for text in names:
-        if not 1 <= len(text.encode()) <= limits.NAME_BYTES_MAX:
-            raise EventError("length", f"name of {len(text.encode())} bytes in an observation")
+        _check_texts(context)
     numbers = (batch.source_partition, batch.partition, batch.sequence, batch.log_time_ms)
     if min(numbers) < 0 or len(batch.covers) != len(STREAMS) or min(batch.covers) < 0:
         raise EventError("value", "negative number or wrong covers in an observation")
@@ -87,11 +87,17 @@ def _check_head(batch: ObservationBatch) -> None:
         raise EventError("value", "attribute set 0 is not the empty set")
 
 
-def _check_table(batch: ObservationBatch, kind: str, table: Table) -> None:
-    if not batch.count(kind):
-        return
-    for name, (optional, below) in _index_limits(batch, kind).items():
-        column = table[name]
+@lru_cache(maxsize=8_192)
+def _check_texts(texts: tuple[object, ...]) -> None:
+    """Names and contexts repeat from batch to batch."""
+    for text in texts:
+        if isinstance(text, str) and not 1 <= len(text.encode()) <= limits.NAME_BYTES_MAX:
+            raise EventError("length", f"name of {len(text.encode())} bytes in an observation")
+
+
+def _check_table(kind: str, table: Table, ends: Mapping[str, int]) -> None:
+    for name, end, optional in _INDEXES[kind]:
+        column, below = table[name], ends[end]
         if np.maximum.reduce(column) < below:
             continue
         outside = column >= below
@@ -101,9 +107,8 @@ def _check_table(batch: ObservationBatch, kind: str, table: Table) -> None:
             raise EventError("value", f"{kind}.{name}: {int(column[outside][0])}, below {below}")
     if kind == "irregular" and not table["class"].all():
         raise EventError("value", "irregular.class: 0")
-    for name in filter(limits.COLUMN_RANGES.__contains__, table):
-        column, (low, high) = table[name], limits.COLUMN_RANGES[name]
-        optional = name in limits.OPTIONAL_COLUMNS or kind == "irregular"
+    for name, low, high, optional in _RANGES[kind]:
+        column = table[name]
         # A NaN is passed over where it may be; elsewhere it is told on, and within no range.
         least, most = (np.fmin, np.fmax) if optional else (np.minimum, np.maximum)
         if least.reduce(column) >= low and most.reduce(column) <= high:
@@ -115,22 +120,60 @@ def _check_table(batch: ObservationBatch, kind: str, table: Table) -> None:
             raise EventError("value", f"{kind}.{name}: {float(column[~sound][0])!r}")
 
 
-def _index_limits(batch: ObservationBatch, kind: str) -> dict[str, tuple[bool, int]]:
-    """Column -> (may be NONE, first number that is too large)."""
-    rows = "exposure" if kind in ("exposure_feature", "measure") else "closed"
-    ends = {
-        "context": (kind == "irregular", len(batch.contexts)),
-        "shadow_context": (False, len(batch.contexts)),
-        "attributes": (False, len(batch.attributes)),
-        "metric": (kind == "irregular", len(batch.names)),
-        "source": (True, len(batch.names)),
-        "feature": (False, len(batch.names)),
-        "name": (False, len(batch.names)),
-        "row": (False, batch.count(rows)),
-        "status": (False, len(STATUSES)),
-        "shadow_status": (False, len(STATUSES)),
-        "agree": (False, AGREE_UNKNOWN + 1),
-        "class": (False, len(CLASSES)),
-        "stream": (False, len(STREAMS)),
+def _ends(batch: ObservationBatch) -> Mapping[str, int]:
+    """The first number that is too large, by what is counted."""
+    return {
+        "contexts": len(batch.contexts),
+        "attributes": len(batch.attributes),
+        "names": len(batch.names),
+        "exposures": batch.count("exposure"),
+        "closed": batch.count("closed"),
+        **_CODES,
     }
-    return {name: ends[name] for name, _ in COLUMNS[kind] if name in ends}
+
+
+_CODES: Final = {
+    "statuses": len(STATUSES), "classes": len(CLASSES), "streams": len(STREAMS),
+    "agreements": AGREE_UNKNOWN + 1,
+}  # fmt: skip
+_COUNTED: Final[Mapping[str, str]] = {
+    "context": "contexts", "shadow_context": "contexts", "attributes": "attributes",
+    "metric": "names", "source": "names", "feature": "names", "name": "names",
+    "status": "statuses", "shadow_status": "statuses", "agree": "agreements",
+    "class": "classes", "stream": "streams",
+}  # fmt: skip
+"""Column -> what its numbers count, but for `row`."""
+
+
+def _may_lack(kind: str, name: str) -> bool:
+    return name == "source" or (kind == "irregular" and name in ("context", "metric"))
+
+
+def _counted(kind: str, name: str) -> str | None:
+    if name != "row":
+        return _COUNTED.get(name)
+    return "exposures" if kind in ("exposure_feature", "measure") else "closed"
+
+
+_INDEXES: Final[Mapping[str, Sequence[tuple[str, str, bool]]]] = {
+    kind: [
+        (name, counted, _may_lack(kind, name))
+        for name, _ in columns
+        if (counted := _counted(kind, name)) is not None
+    ]
+    for kind, columns in COLUMNS.items()
+}
+"""Kind -> (column, what its numbers count, may be NONE)."""
+_RANGES: Final[Mapping[str, Sequence[tuple[str, float, float, bool]]]] = {
+    kind: [
+        (
+            name,
+            *limits.COLUMN_RANGES[name],
+            name in limits.OPTIONAL_COLUMNS or kind == "irregular",
+        )
+        for name, _ in columns
+        if name in limits.COLUMN_RANGES
+    ]
+    for kind, columns in COLUMNS.items()
+}
+"""Kind -> (column, least, most, may be NaN)."""

@@ -23,13 +23,17 @@ JOB = Job.from_environment()
 
 
 class Clocked:
-    """From the first partition to the last event; ends the worker after it."""
+    """From the first event to the last, as with the peers; ends the worker after it."""
 
     def __init__(self, events: int) -> None:
         self._left = events
         self._events = events
         self._watch = Stopwatch()
-        self._watch.work()
+
+    def begins(self) -> None:
+        """A run of events is about to be joined."""
+        if self._left == self._events:
+            self._watch.work()
 
     def joined(self, events: int) -> None:
         """So many more were."""
@@ -47,6 +51,7 @@ class ClockedJoiner(Joiner):
 
     def records(self, run: Run) -> None:
         """Join, then count."""
+        self.clocked.begins()
         super().records(run)
         self.clocked.joined(run.stop - run.start)
 

@@ -8,6 +8,7 @@ form, canonical JSON with every default written out, by name with plain numbers
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Strict, ValidationError, model_validator
@@ -210,7 +211,7 @@ class ExperimentSpec(Model):
     inclusion_bp: Annotated[ShareBp, Field(alias="inclusion")] = 10_000
     salt: Text | None = None
 
-    @property
+    @cached_property
     def candidates(self) -> tuple[str, ...]:
         """Variants other than control, sorted by name."""
         return tuple(sorted(name for name in self.variants if name != self.control))

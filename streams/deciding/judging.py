@@ -81,6 +81,8 @@ def standing_of(state: ExperimentState, watermark_ms: int) -> Standing:
     )
 
 
+_SINCE_EVER = Since()
+
 _Case = tuple[ExperimentSpec, int, str, Ledger, Since]
 """One guardrail and one candidate, as `guardrails.read` takes them."""
 
@@ -88,7 +90,7 @@ _Case = tuple[ExperimentSpec, int, str, Ledger, Since]
 def _cases(state: ExperimentState) -> Iterator[_Case]:
     for index in range(len(state.spec.guardrails)):
         for candidate in state.spec.candidates:
-            since = state.judged_from.get(f"{index}/{candidate}", Since())
+            since = state.judged_from.get(f"{index}/{candidate}", _SINCE_EVER)
             yield state.spec, index, candidate, state.ledger, since
 
 
@@ -101,10 +103,10 @@ def breach(state: ExperimentState) -> Proposal | None:
     """What a failing guardrail asks for; the gravest first, each at most once per increment."""
     if state.phase not in GUARDED:
         return None
-    failing = []
+    failing, candidates = [], state.candidates
     for case in _cases(state):
         _, _, candidate, _, _ = case
-        if candidate in state.candidates and guardrails.may_fail(*case):
+        if candidate in candidates and guardrails.may_fail(*case):
             item = guardrails.read(*case)
             if item.verdict is Verdict.FAIL:
                 failing.append(item)

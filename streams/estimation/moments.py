@@ -7,8 +7,7 @@ offset of 1e9 it gives negative variances.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,7 @@ from river import stats
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
+class Moments(NamedTuple):
     """What inference needs to know of a sample.
 
     `n` is the effective number of observations: with sample weights w, (sum w)^2 / sum w^2
@@ -40,19 +38,20 @@ class Sample:
     Moments(n=4.0, mean=3.0, variance=4.666666666666667)
     """
 
-    __slots__ = ("_squares", "_var")
+    __slots__ = ("_batch", "_squares", "_var")
 
     def __init__(self) -> None:
         self._var: Any = stats.Var()
         self._squares = 0.0
+        # Filled anew for every batch: making one takes longer than merging it.
+        self._batch: Any = stats.Var()
 
     def merge(self, weight: float, squares: float, mean: float, deviations: float) -> None:
         """Adds a batch: sum of weights and of their squares, mean, sum of squared deviations."""
         if weight <= 0.0:
             return  # River divides by the merged weight
-        batch = stats.Var()
-        batch.mean = stats.Mean._from_state(weight, mean)
-        batch._S = deviations
+        batch = self._batch
+        batch.mean.n, batch.mean._mean, batch._S = weight, mean, deviations
         self._var += batch
         self._squares += squares
 
@@ -100,16 +99,17 @@ def grouped(
     if not len(values):
         return [None] * count
     weight = np.bincount(groups, weights, count).astype(np.float64)
+    sums = weight.tolist()
     squares = weight if weights is None else np.bincount(groups, weights * weights, count)
+    squared = squares.tolist()
     weighted = values if weights is None else values * weights
     # Where a group has no rows its total is 0, too.
-    means = np.bincount(groups, weighted, count) / np.where(weight > 0.0, weight, 1.0)
+    weight[weight == 0.0] = 1.0
+    means = np.bincount(groups, weighted, count) / weight
     deviations = values - means[groups]
     deviations *= deviations
     if weights is not None:
         deviations *= weights
     spreads = np.bincount(groups, deviations, count)
-    columns = zip(
-        weight.tolist(), squares.tolist(), means.tolist(), spreads.tolist(), strict=True
-    )
+    columns = zip(sums, squared, means.tolist(), spreads.tolist(), strict=True)
     return [found if found[0] > 0.0 else None for found in columns]

@@ -79,20 +79,31 @@ class Stratum:
             self.sample(measurement, variant).absorb(sample)
 
 
+_NO_STRATUM = Stratum((0, 0), (-1, 0))
+"""Begins after its end: it has no routing version."""
+
+
 class Strata:
     """All strata of a generation, ascending and disjoint."""
 
-    __slots__ = ("_limit", "_strata")
+    __slots__ = ("_latest", "_limit", "_strata")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._strata: list[Stratum] = []
+        self._latest = _NO_STRATUM  # the one asked for last: most often it is asked for again
 
     def __len__(self) -> int:
         return len(self._strata)
 
     def at(self, key: Key) -> Stratum:
         """The stratum of a routing version, made when it is asked for the first time."""
+        if self._latest.first <= key <= self._latest.last:
+            return self._latest
+        self._latest = self._found(key)
+        return self._latest
+
+    def _found(self, key: Key) -> Stratum:
         place = bisect_right(self._strata, key, key=lambda stratum: stratum.first)
         if place and self._strata[place - 1].last >= key:
             return self._strata[place - 1]
@@ -103,6 +114,7 @@ class Strata:
     def settle(self) -> None:
         """Merges neighbours until the bound holds; called when nobody holds a stratum."""
         while len(self._strata) > self._limit:
+            self._latest = _NO_STRATUM
             # The newest still fills, so its shares say little yet.
             pairs = range(max(1, len(self._strata) - 2))
             costs = [_cost(self._strata[i], self._strata[i + 1]) for i in pairs]
@@ -132,6 +144,7 @@ class Strata:
 
     def from_state(self, state: list[Any]) -> None:
         """Reads what `to_state` gave."""
+        self._latest = _NO_STRATUM
         self._strata = [
             Stratum(
                 (first[0], first[1]), (last[0], last[1]), dict(exposures),

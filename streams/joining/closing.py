@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tidegate.streams.joining import attribution
 from tidegate.streams.joining.batches import ROW_BYTES, SUMMARY_BYTES
+from tidegate.streams.joining.closing_together import closing_of
 from tidegate.streams.joining.layout import (
     HEAD,
     HEAD_BYTES,
@@ -13,12 +16,16 @@ from tidegate.streams.joining.layout import (
 )
 from tidegate.streams.joining.state import ORPHAN, JoinState
 
+_TOGETHER_MIN: Final = 32
+"""Fewer requests than this are faster one by one."""
+
 
 def advance(state: JoinState, log_time_ms: int) -> None:
     """Log time reaches `log_time_ms`: everything before it is concluded, then batches are cut."""
     state.log_time_ms = log_time_ms
     requests, settings = state.requests, state.settings
     for keys, values in requests.due(log_time_ms):
+        state.counts["prediction.counted"] += len(keys)
         _close(state, keys, values)
     for key, item in state.waiting.expire(log_time_ms):
         state.give_up(ORPHAN, key, item)
@@ -31,11 +38,25 @@ def advance(state: JoinState, log_time_ms: int) -> None:
 
 
 def _close(state: JoinState, keys: list[bytes], values: list[bytes]) -> None:
+    """Facts of requests whose time is up: together while every batch has room, else in halves."""
+    if len(keys) >= _TOGETHER_MIN:
+        closing = closing_of(state, keys, values)
+        if closing is not None and closing.fits():
+            closing.put()
+            return
+        if closing is not None:
+            middle = len(keys) // 2
+            _close(state, keys[:middle], values[:middle])
+            _close(state, keys[middle:], values[middle:])
+            return
+    _close_singly(state, keys, values)
+
+
+def _close_singly(state: JoinState, keys: list[bytes], values: list[bytes]) -> None:
     """The inner loop: what happens to almost every request stands here, the rest is called."""
     batches, interned = state.batches, state.interned
     items, tail_costs, name_costs = interned.tails.items, interned.tails.costs, interned.names.costs
     set_costs, least_cost, by_tail = interned.attributes.costs, batches.least_cost, batches.by_tail
-    state.counts["prediction.counted"] += len(keys)
     for key, stored in zip(keys, values, strict=True):
         tail, held = TAIL_AND_SET.unpack_from(stored)
         shared = items[tail]

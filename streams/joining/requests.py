@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.streams.joining.layout import closed_value, is_open
+from tidegate.streams.joining.layout import closed_values, is_open
 from tidegate.streams.joining.packed import Dumped, Packed
 
 Array = NDArray[Any]
@@ -143,7 +143,7 @@ class Requests:
             for part in _chunks(keys):
                 values = list(map(self.open.pop, part))
                 yield part, values
-                self.closed.update(zip(part, map(closed_value, values), strict=True))
+                self.closed.update(zip(part, closed_values(values), strict=True))
 
     def forget(self, through_ms: int, closed_max: int) -> None:
         """Forget closed requests with deadlines up to `through_ms`, and the oldest of too many."""
@@ -223,7 +223,7 @@ class Requests:
         for part in _chunks(_rows(rows)):
             values = self._packed.values(part)
             yield self._packed.keys(part), values
-            self._packed.change(part, list(map(closed_value, values)))
+            self._packed.change(part, closed_values(values))
             self._packed_closed += part.tobytes()
 
     def _pack_open(self) -> None:

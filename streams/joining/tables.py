@@ -111,6 +111,13 @@ class Indexes:
         found: Array = self._indexes[column]
         return found
 
+    def told(self, values: Sequence[float], dtype: np.dtype[Any], column: Array) -> Array:
+        """For a column of numbers what `values` has ascending by number; often all the same."""
+        if len(set(values)) == 1:
+            return np.full(len(column), values[0], dtype)
+        found: Array = self.spread(values, dtype)[column]
+        return found
+
     def spread(self, values: Sequence[float], dtype: np.dtype[Any]) -> Array:
         """By number what `values` has ascending by number; nothing is meant at other numbers."""
         size = int(self.numbers[-1]) + 1 if len(self.numbers) else 0
@@ -235,21 +242,21 @@ class _Converter:
             **_columns(rows, "request", "unit", "served_at", "propensity", "score", "latency"),
             "context": shared.of(tails),
             "attributes": self.attributes.of(rows["attributes"]),
-            "status": shared.spread([tail.status for tail in shared.values], _STATUS)[tails],
-            "weight": shared.spread([tail.weight for tail in shared.values], _WEIGHT)[tails],
+            "status": shared.told([tail.status for tail in shared.values], _STATUS, tails),
+            "weight": shared.told([tail.weight for tail in shared.values], _WEIGHT, tails),
         }
 
     def _shadow_columns(self) -> dict[str, Array]:
         rows, tails, shadow_tails = self.shadows, self.tails, self.shadow_tails
         names = ("request", "score", "shadow_score", "agree", "latency", "shadow_latency")
-        statuses = tails.spread([tail.status for tail in tails.values], _STATUS)
+        statuses = [tail.status for tail in tails.values]
         shadow_statuses = [tail.status for tail in shadow_tails.values]
         return {
             **_columns(rows, *names),
             "context": tails.of(rows["tail"]),
             "shadow_context": shadow_tails.of(rows["shadow_tail"]),
-            "status": statuses[rows["tail"]],
-            "shadow_status": shadow_tails.spread(shadow_statuses, _STATUS)[rows["shadow_tail"]],
+            "status": tails.told(statuses, _STATUS, rows["tail"]),
+            "shadow_status": shadow_tails.told(shadow_statuses, _STATUS, rows["shadow_tail"]),
         }
 
     def _double_columns(self, kind: str, name: str) -> dict[str, Array]:

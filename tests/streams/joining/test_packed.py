@@ -10,7 +10,7 @@ import pytest
 
 from tidegate.streams.joining.column import Column
 from tidegate.streams.joining.index import Index, as_keys
-from tidegate.streams.joining.layout import CLOSED_BYTES, HEAD_BYTES, closed_value, is_open
+from tidegate.streams.joining.layout import CLOSED_BYTES, HEAD_BYTES, closed_values, is_open
 from tidegate.streams.joining.packed import Packed
 
 MakeKey = Callable[[random.Random], bytes]
@@ -192,5 +192,6 @@ def test_open_and_closed_values_differ_in_size() -> None:
             head = source.randbytes(HEAD_BYTES - 1) + bytes([features])
             stored = head + bytes(8 * features) + entries
             assert is_open(stored)
-            assert closed_value(stored) == head[:CLOSED_BYTES] + entries
-            assert not is_open(closed_value(stored))
+            (closed,) = closed_values([stored])
+            assert closed == head[:CLOSED_BYTES] + entries
+            assert not is_open(closed)
