@@ -39,6 +39,8 @@ HandlerFactory = Callable[[int, Emit], Handler]
 """(partition, where to emit) -> the pure part of an agent."""
 
 _RESTORE_THREADS = 2
+_CAUGHT_UP_SHARE = 10
+"""A backlog of this part of the records between checkpoints is worth one when it is over."""
 
 
 class Host:
@@ -118,6 +120,9 @@ class Host:
         self._publisher.poll()
         if hosted.catch_up():
             _log.info("live", extra={"partition": partition, "released": hosted.fold.released})
+            if hosted.unsaved >= self._settings.checkpoint_records // _CAUGHT_UP_SHARE:
+                # Killed now, it would have to catch up with the same records once more.
+                hosted.fold.request_checkpoint()
 
     def sample(self, topic: str, partition: int, key: bytes) -> None:
         """Check who partitioned: a foreign partitioner fails silently, as pairs that never meet."""
@@ -195,7 +200,9 @@ class Host:
         )
         place(fold, self._topics, restored, held)
         self._checkpoints.adopt(partition, restored)
-        hosted = HostedPartition(fold, self._topics, held.high, self._staggered_start(partition))
+        hosted = HostedPartition(
+            fold, self._topics, held.high, self._staggered_start(partition), saved=fold.released
+        )
         manifest = restored.manifest
         if manifest is not None:
             self.statistics.restored += 1
@@ -227,7 +234,7 @@ class Host:
         if self._checkpoints.busy(checkpoint.partition):
             # Asking again at once would dump at every cut until the one before is written.
             return
-        hosted.checkpointed_at = time.monotonic()
+        hosted.checkpointed_at, hosted.saved = time.monotonic(), checkpoint.released
         self._checkpoints.take(checkpoint)
 
     def keep_house(self) -> None:

@@ -42,20 +42,27 @@ class TimedFold(PartitionFold):
 class HostedPartition:
     """A fold, and what its host has to know about it.
 
-    `ends` is where the logs ended when the partition came here: past them it is live. A halted
-    partition takes nothing more; `parked` says it waits for the engine a barrier named;
-    `unknown_id` is the schema id of a record that cannot be read yet.
+    `ends` is where the logs ended when the partition came here: past them it is live. `saved` is
+    how many records the last checkpoint covers. A halted partition takes nothing more; `parked`
+    says it waits for the engine a barrier named; `unknown_id` is the schema id of a record that
+    cannot be read yet.
     """
 
     fold: TimedFold
     topics: tuple[str, ...]
     ends: tuple[int, ...]
     checkpointed_at: float
+    saved: int = 0
     live: bool = False
     halted: bool = False
     unknown_id: int | None = None
     parked: str = ""
     fed: int = 0
+
+    @property
+    def unsaved(self) -> int:
+        """Records released since the last checkpoint."""
+        return self.fold.released - self.saved
 
     def catch_up(self) -> bool:
         """Whether the partition became live just now."""

@@ -19,6 +19,7 @@ from tests.agents.hosting.bench import (
 )
 from tests.agents.hosting.fakes import Stopped
 from tests.streams.logs import fetch
+from tidegate.agents.hosting import host as host_module
 from tidegate.agents.hosting.partitions import Watermarks
 from tidegate.agents.hosting.publisher import CROWDED_OUTPUTS
 from tidegate.agents.hosting.restore import Restored
@@ -162,6 +163,30 @@ def test_checkpoints_come_due_by_time(bench: Bench) -> None:
         assert bench.host.statistics.checkpoint_pause_seconds > 0
 
     asyncio.run(scenario())
+
+
+def test_what_was_caught_up_with_is_checkpointed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A partition that caught up with a long backlog takes a checkpoint when it is live, whenever
+    the next is due: a kill must not cost the same backlog again. A short one is not worth it."""
+
+    async def scenario(records: int) -> list[int]:
+        fresh = Bench(monkeypatch)
+        fresh.held = Watermarks((0, 0, 0), (2 * records, 2 * records, 2 * records))
+        await fresh.host.assign(indexes(0))
+        backlog = log_of(*range(1_000, 1_000 + records))
+        feed_logs(fresh, 0, backlog)
+        assert fresh.host.partitions[0].live
+        feed_logs(fresh, 0, [*backlog, *log_of(40_000, 40_100)])
+        await fresh.checkpoints.settle()
+        return [released for released, _ in fresh.manifests()]
+
+    least = SETTINGS.checkpoint_records // host_module._CAUGHT_UP_SHARE
+    found = asyncio.run(scenario(least))
+    assert len(found) == 1
+    assert found[0] >= least
+    assert asyncio.run(scenario(least // 100)) == []
 
 
 def test_a_foreign_barrier_parks_the_partition_and_then_the_worker(bench: Bench) -> None:
