@@ -18,6 +18,9 @@ _log = logging.getLogger(__name__)
 
 HEALTH_SECONDS = 10.0
 EXIT_SECONDS = 30.0
+GROUP_HEALTH_SECONDS = 90.0
+GROUP_EXIT_SECONDS = 180.0
+"""A rebalance alone may take a minute without a word."""
 TICK_AGE_SECONDS = 1.0
 _BEFORE_ANY_TICK_SECONDS = 1e9
 """Log time is 0, 1970, until a tick is read; no clock is that far behind."""
@@ -50,7 +53,8 @@ class Observed:
     `loop_at` is when the event loop last showed itself; `tick_age` how far log time is behind
     the clock, None when nothing is owned or the worker still catches up; `waiting` tells of
     partitions that cannot go on before somebody helps, which a new process would not; `misplaced`
-    counts keys by topic that stood where murmur2 would not have put them, since the process began.
+    counts keys by topic that stood where murmur2 would not have put them, since the process began;
+    `group_at` is when the group last spoke to this worker, None when there is no group.
     """
 
     at: float
@@ -59,6 +63,7 @@ class Observed:
     tick_age: float | None = None
     waiting: tuple[str, ...] = ()
     misplaced: Mapping[str, int] = field(default_factory=dict)
+    group_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class Judge:
     _before: Mapping[str, Progress] = field(default_factory=dict)
     _known_at: float | None = None
     _misplaced: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _brokers_silent_at: float = 0.0
 
     def judge(self, seen: Observed) -> Verdict:
         """Health red after 10 s, the end after 30 s; never while idle or held back on purpose.
@@ -105,6 +111,9 @@ class Judge:
             self._known_at = seen.at
         elif seen.at - self._known_at >= HEALTH_SECONDS:
             faults.append("no broker tells where the logs end")
+        if (group := self._group_silent_seconds(seen)) >= GROUP_HEALTH_SECONDS:
+            faults.append(f"the consumer group has not spoken to this worker for {group:.0f} s")
+            fatal = fatal or (faults[-1] if group >= GROUP_EXIT_SECONDS else "")
         if seen.tick_age is not None and seen.tick_age > TICK_AGE_SECONDS:
             faults.append(
                 "no tick has been read yet: does a ticker run (`tidegate ticker`)?"
@@ -126,6 +135,17 @@ class Judge:
                     f"records of {topic} are not in the partitions of their keys and will not be"
                     " joined: a producer does not use partitioner=murmur2_random"
                 )
+
+    def _group_silent_seconds(self, seen: Observed) -> float:
+        """How long the group has been silent while brokers answered.
+
+        Such a worker goes on with what it was given, and takes over nothing when another one dies.
+        """
+        if all(each.end is None for each in seen.progress.values()):
+            self._brokers_silent_at = seen.at
+        if seen.group_at is None:
+            return 0.0
+        return seen.at - max(seen.group_at, self._brokers_silent_at)
 
     def _works_on_backlog(self, progress: Mapping[str, Progress]) -> bool:
         moved = (

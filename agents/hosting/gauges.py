@@ -56,7 +56,7 @@ class Gauges:
         waiting = self._host.unread.alarms(self._host.partitions)
         return Observed(
             time.monotonic(), self.loop_at, progress, self.tick_age(), waiting,
-            dict(self._host.statistics.misplaced),
+            dict(self._host.statistics.misplaced), self.transport.group_at,
         )  # fmt: skip
 
     def tick_age(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from aiokafka import OffsetAndMetadata
 from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, ensure_aiokafka_TP
 from faust.types import TP
+
+from tidegate.agents.transport.counters import Counters
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         """Start the consumer; an undrained partition must not hold back the others by 100 ms."""
         await super().on_start()
         self._ensure_consumer()._fetcher._prefetch_backoff = 0.0
+        self._listen_to_group(self._ensure_consumer()._coordinator)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit what is still assigned. Committed offsets only serve to watch the lag.
@@ -71,6 +75,23 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
             except KafkaError as error:
                 return error
         return None
+
+    def _listen_to_group(self, coordinator: Any) -> None:
+        """Take note when the group speaks: aiokafka tells nobody how long it has been silent."""
+        heartbeat, complete = coordinator._do_heartbeat, coordinator._on_join_complete
+        counters: Counters = self.consumer.counters
+
+        async def noted_heartbeat() -> bool:
+            heard: bool = await heartbeat()
+            if heard:
+                counters.group_at = time.monotonic()
+            return heard
+
+        async def noted_join(*arguments: Any) -> None:
+            await complete(*arguments)
+            counters.group_at = time.monotonic()
+
+        coordinator._do_heartbeat, coordinator._on_join_complete = noted_heartbeat, noted_join
 
     async def read_from(self, offsets: Mapping[TP, int], *, fetching: bool) -> None:
         """Go on at `offsets`, leaving out what is no longer assigned.

@@ -89,6 +89,31 @@ def test_an_unknown_end_is_red_and_never_the_end() -> None:
     assert not verdict.fatal
 
 
+@pytest.mark.parametrize(
+    ("silent", "red", "ends"), [(60.0, False, False), (100.0, True, False), (200.0, True, True)]
+)
+def test_a_group_that_does_not_speak(silent: float, red: bool, ends: bool) -> None:
+    """A worker the group has forgotten works on and takes over nothing: red, in the end replaced;
+    a rebalance, a minute at most, is no silence."""
+    progress = {"a": Progress(5, 5, wanted=True)}
+    judge = Judge()
+    for second in range(1_000, 1_000 + int(silent) + 1):
+        verdict = judge.judge(Observed(second, second, progress, group_at=1_000.0))
+    assert (bool(verdict.faults), bool(verdict.fatal)) == (red, ends)
+
+
+def test_nobody_hears_the_group_while_no_broker_answers() -> None:
+    """An hour without brokers does not end a worker, nor does the first moment after it: the group
+    has its time to speak again from there."""
+    judge, away = Judge(), {"a": Progress(5, None, wanted=True)}
+    for second in range(1_000, 5_000):
+        verdict = judge.judge(Observed(second, second, away, group_at=1_000.0))
+    assert not verdict.fatal
+    back = {"a": Progress(5, 5, wanted=True)}
+    assert judge.judge(Observed(5_001, 5_001, back, group_at=1_000.0)) == Verdict()
+    assert judge.judge(Observed(5_300, 5_300, back, group_at=1_000.0)).fatal
+
+
 @pytest.mark.parametrize(("age", "red"), [(0.9, False), (1.1, True)])
 def test_old_ticks_are_an_alarm(age: float, red: bool) -> None:
     """Log time more than a second old is told; starting anew would not help."""

@@ -7,7 +7,7 @@ from tests.faults.scene import Scene
 from tests.faults.silences import SILENCES
 from tests.faults.stage import Fault, Stage
 from tidegate.agents.failstop import EXIT_FAIL_STOP
-from tidegate.agents.watchdog import EXIT_SECONDS
+from tidegate.agents.watchdog import EXIT_SECONDS, GROUP_EXIT_SECONDS
 
 RAISED = (
     "ValueError", "KeyError", "MemoryError", "RecursionError", "AssertionError",
@@ -15,6 +15,7 @@ RAISED = (
 )  # fmt: skip
 """The last is none that an agent reports: only the watchdog finds what it leaves behind."""
 _SLACK_SECONDS = 120.0
+_PATIENCE_SECONDS = max(EXIT_SECONDS, GROUP_EXIT_SECONDS)
 
 
 def poisoned(stage: Stage, row: Row, times: int) -> None:
@@ -54,7 +55,7 @@ def fall_silent(scene: Scene, silences: list[str], hasten: float = 1.0) -> list[
     for coming in [*silences[1:], ""]:
         scene.rest(1.0)
         silent_at = scene.arm(worker)
-        code, ended_at = scene.ended(worker, EXIT_SECONDS / hasten + _SLACK_SECONDS)
+        code, ended_at = scene.ended(worker, _PATIENCE_SECONDS / hasten + _SLACK_SECONDS)
         _want_fail_stop(scene.row, code)
         found.append(ended_at - silent_at)
         scene.rest_of_supervisor()

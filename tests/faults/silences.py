@@ -37,6 +37,8 @@ def hasten_watchdog(factor: float) -> None:
     """Divide every patience of the watchdog, for tests that cannot wait half a minute."""
     watchdog.HEALTH_SECONDS /= factor
     watchdog.EXIT_SECONDS /= factor
+    watchdog.GROUP_HEALTH_SECONDS /= factor
+    watchdog.GROUP_EXIT_SECONDS /= factor
     ends._INTERVAL_SECONDS /= factor
 
 
@@ -124,10 +126,23 @@ def _lose_coordinator() -> None:
     GroupCoordinator._coordination_routine = routine
 
 
+def _hang_group() -> None:
+    """The coordinator answers no heartbeat any more; fetching goes on."""
+    armed, whole = _armed(), GroupCoordinator._do_heartbeat
+
+    async def heartbeat(self: Any) -> bool:
+        if armed.is_set():
+            await asyncio.sleep(_LONG_SECONDS)
+        return bool(await whole(self))
+
+    GroupCoordinator._do_heartbeat = heartbeat
+
+
 SILENCES: dict[str, Silence] = {
     "loop": Silence("the event loop is blocked", _block_loop),
     "agent": Silence("the agent is cancelled", _kill_agent),
     "hang": Silence("the agent hangs", _hang_agent),
     "fetch": Silence("fetches are stuck", _stick_fetch),
+    "group": Silence("the group is silent", _hang_group),
     "coordinator": Silence("dealings with the group end", _lose_coordinator),
 }

@@ -21,6 +21,7 @@ from tests.faults.table import FAULTS
 from tests.integration.world import Identity, Traffic, reference
 from tidegate.agents.kafka import new_producer
 from tidegate.agents.settings import Settings
+from tidegate.agents.watchdog import GROUP_EXIT_SECONDS
 from tidegate.infra.brokers import Broker
 from tidegate.schemas.marks import tick_headers
 from tidegate.schemas.topics import merged_topics
@@ -65,6 +66,18 @@ def test_a_worker_that_falls_silent_is_found(stage: Stage) -> None:
         found = fall_silent(scene, ["hang"], HASTE)
     hold(row)
     assert found[0] > 30 / HASTE / 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_worker_the_group_has_forgotten_is_found(stage: Stage) -> None:
+    """A worker whose heartbeats hang folds on, and would never take over for another one: it ends,
+    and its successor goes on (patience is a ninth)."""
+    row = Row("silent", "the group is silent")
+    with stage.scene(row) as scene:
+        found = fall_silent(scene, ["group"], 3 * HASTE)
+    hold(row)
+    assert found[0] > GROUP_EXIT_SECONDS / (3 * HASTE) / 2
 
 
 @pytest.mark.slow
