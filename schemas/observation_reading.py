@@ -26,6 +26,8 @@ from tidegate.schemas.facts import (
 )
 from tidegate.schemas.observation_canonical import read_canonical
 
+_CONTEXTS_KEPT: Final = 8_192
+
 
 def decode_observation(value: bytes) -> ObservationBatch:
     """The batch in `value`; its arrays are read-only.
@@ -77,9 +79,10 @@ def _read_tables(found: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
 
 
 def _check_head(batch: ObservationBatch) -> None:
-    _check_texts((batch.engine, *batch.names))
+    for name in (batch.engine, *batch.names):
+        _check_name(name)
     for context in batch.contexts:
-        _check_texts(context)
+        _check_context(context)
     numbers = (batch.source_partition, batch.partition, batch.sequence, batch.log_time_ms)
     if min(numbers) < 0 or len(batch.covers) != len(STREAMS) or min(batch.covers) < 0:
         raise EventError("value", "negative number or wrong covers in an observation")
@@ -87,12 +90,18 @@ def _check_head(batch: ObservationBatch) -> None:
         raise EventError("value", "attribute set 0 is not the empty set")
 
 
-@lru_cache(maxsize=8_192)
-def _check_texts(texts: tuple[object, ...]) -> None:
-    """Names and contexts repeat from batch to batch."""
-    for text in texts:
-        if isinstance(text, str) and not 1 <= len(text.encode()) <= limits.NAME_BYTES_MAX:
-            raise EventError("length", f"name of {len(text.encode())} bytes in an observation")
+@lru_cache(maxsize=_CONTEXTS_KEPT)
+def _check_context(context: Context) -> None:
+    """Contexts repeat from batch to batch. What is kept is sound, and so it is small."""
+    for text in context:
+        if isinstance(text, str):
+            _check_name(text)
+
+
+def _check_name(name: str) -> None:
+    size = len(name.encode())
+    if not 1 <= size <= limits.NAME_BYTES_MAX:
+        raise EventError("length", f"name of {size} bytes in an observation")
 
 
 def _check_table(kind: str, table: Table, ends: Mapping[str, int]) -> None:
