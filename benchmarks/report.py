@@ -1,4 +1,4 @@
-"""How figures are printed: never without the machine and the load they were measured under."""
+"""How figures are printed: never without the machine, its load, and how fast it is just now."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+
+_PACE_STEPS = 2_000_000
 
 
 def machine() -> str:
@@ -22,7 +24,16 @@ def machine() -> str:
 
 def heading(title: str) -> None:
     """Print what is measured, and where."""
-    print(f"\n{title}\n{machine()}", flush=True)
+    print(f"\n{title}\n{machine()}\n{pace()}", flush=True)
+
+
+def pace() -> str:
+    """How long plain Python takes just now: a shared machine may be half as fast as an hour ago."""
+    began, number = time.perf_counter(), 0
+    while number < _PACE_STEPS:
+        number += 1
+    seconds = (time.perf_counter() - began) * 10_000_000 / _PACE_STEPS
+    return f"counting to ten million takes {seconds:.2f} s"
 
 
 def line(name: str, value: float, unit: str, note: str = "") -> None:
