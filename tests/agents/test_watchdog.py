@@ -1,4 +1,4 @@
-"""The watchdog: red in 10 s, the end in 30 s, and never while idle."""
+"""The watchdog: red in 10 s, the end in 30 s, a silent group later, never while idle."""
 
 from __future__ import annotations
 
