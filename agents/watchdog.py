@@ -85,8 +85,9 @@ class Judge:
     _brokers_silent_at: float = 0.0
 
     def judge(self, seen: Observed) -> Verdict:
-        """Health red after 10 s, the end after 30 s, of the group's silence after 90 and 180 s; never
-        while idle or held back on purpose.
+        """Health red after 10 s, the end after 30 s; never while idle or held back on purpose.
+
+        Of the group's silence the same after 90 and 180 s.
 
         A topic-partition that flow control holds back waits for another log, for example for
         ticks: starting the process again would not help it. Nor would it help one that waits its
