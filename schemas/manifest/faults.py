@@ -67,3 +67,8 @@ def meant(given: str, known: Iterable[str]) -> str:
 def nearest(given: str, known: Iterable[str]) -> str | None:
     """The known name that `given` was probably meant to be."""
     return next(iter(difflib.get_close_matches(given, sorted(known), n=1)), None)
+
+
+def touches(unreadable: Unreadable, name: str) -> bool:
+    """Whether the whole part, or an entry of it, is not known even by name."""
+    return any(path[0] == name and len(path) <= 2 for path in unreadable)

@@ -21,9 +21,9 @@ from tidegate.schemas.manifest.spec import (
     ExperimentSpec,
     Guardrail,
     Metric,
-    Step,
     VariantSpec,
 )
+from tidegate.schemas.manifest.steps import Step
 from tidegate.schemas.manifest.types import Condition, Margin, Model, Name, Quantity, Text
 from tidegate.schemas.manifest.words import explain, plain_type
 

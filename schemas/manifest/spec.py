@@ -11,10 +11,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import Field, Strict, ValidationError
 
 from tidegate.schemas.canonical import canonical_json, sha256_hex
 from tidegate.schemas.errors import EventError
+from tidegate.schemas.manifest.steps import Flag, Step
 from tidegate.schemas.manifest.types import (
     Count,
     DurationMs,
@@ -23,7 +24,6 @@ from tidegate.schemas.manifest.types import (
     Probability,
     ShareBp,
     Text,
-    WrittenCondition,
     WrittenMargin,
     WrittenQuantity,
 )
@@ -79,118 +79,6 @@ class Guardrail(Model):
     min_samples: Count
     alpha: Probability = 0.05
     on_breach: Literal["rollback", "pause", "step_back"]
-
-
-class ShadowUntil(Model):
-    """When the shadow step may end: after so many compared requests."""
-
-    requests: Count
-
-
-class ShadowRequire(Model):
-    """What must hold then: share of compared requests whose answers disagree."""
-
-    disagreement: WrittenCondition
-
-
-class Shadow(Model):
-    """Candidates answer a sample of control's requests without being shown.
-
-    Answers are compared by label; without labels by score, equal up to `score_tolerance`.
-    """
-
-    sample_bp: Annotated[ShareBp, Field(alias="sample", gt=0)] = 10_000
-    until: ShadowUntil
-    require: ShadowRequire | None = None
-    score_tolerance: Annotated[float, Field(ge=0)] = 0.0
-
-
-class Canary(Model):
-    """Candidates together get a small share, `weight`, or one after another of `weights`.
-
-    Each share is held `hold_ms` of watermarked time and until every candidate has
-    `min_samples` requests at it; a breach or a person ends it earlier.
-    """
-
-    weight_bp: Annotated[ShareBp | None, Field(alias="weight", gt=0)] = None
-    weights_bp: Annotated[
-        tuple[Annotated[ShareBp, Field(gt=0)], ...] | None,
-        Strict(False),
-        Field(alias="weights", min_length=1),
-    ] = None
-    hold_ms: Annotated[DurationMs, Field(alias="hold")]
-    min_samples: Count = 1
-
-    @property
-    def shares_bp(self) -> tuple[int, ...]:
-        """Shares of the candidates together, in order, basis points."""
-        if self.weights_bp is not None:
-            return self.weights_bp
-        return () if self.weight_bp is None else (self.weight_bp,)
-
-
-class BanditUntil(Model):
-    """When the bandit may end: one variant is the best with this probability."""
-
-    p_best: Probability
-
-
-class Bandit(Model):
-    """Weights follow the evidence on the objective, every `every_ms` of watermarked time.
-
-    No variant falls below `floor_bp`; weights move only when one changes by `min_change_bp`, and
-    not before every variant has `min_samples` closed requests.
-    """
-
-    policy: Literal["thompson"] = "thompson"
-    floor_bp: Annotated[ShareBp, Field(alias="floor", gt=0)] = 500
-    every_ms: Annotated[DurationMs, Field(alias="every", ge=1_000)]
-    min_change_bp: Annotated[ShareBp, Field(alias="min_change")] = 100
-    min_samples: Count = 100
-    until: BanditUntil
-    max_duration_ms: Annotated[DurationMs, Field(alias="max_duration", gt=0)]
-
-
-class Full(Model):
-    """The winner gets everything; the others are kept loaded for a while."""
-
-    keep_previous_ms: Annotated[DurationMs, Field(alias="keep_previous")] = 86_400_000
-
-
-class Step(Model):
-    """One release step: exactly one strategy with its settings."""
-
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
-
-    shadow: Shadow | None = None
-    canary: Canary | None = None
-    bandit: Bandit | None = None
-    full: Full | None = None
-
-    @model_validator(mode="after")
-    def _has_one_strategy(self) -> Step:
-        if len(self.model_fields_set) != 1:
-            raise ValueError("a step has exactly one strategy; write one step per list item")
-        return self
-
-    @property
-    def strategy(self) -> str:
-        """Name of the one strategy."""
-        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
-
-    @property
-    def settings(self) -> Shadow | Canary | Bandit | Full:
-        """Settings of the one strategy."""
-        chosen = self.shadow or self.canary or self.bandit or self.full
-        if chosen is None:
-            raise ValueError("a step has one strategy")
-        return chosen
-
-
-class Flag(Model):
-    """An experiment that only people move: the shares it starts with; default all to control."""
-
-    weights_bp: Annotated[dict[Name, ShareBp], Field(alias="weights", default_factory=dict)]
 
 
 class ExperimentSpec(Model):

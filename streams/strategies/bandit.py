@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tidegate.schemas.manifest.spec import Bandit
+from tidegate.schemas.manifest.steps import Bandit
 from tidegate.streams.policies import POLICIES, Allocation, PolicySettings
 from tidegate.streams.strategies.base import (
     ALL_BP,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tidegate.schemas.manifest.spec import Canary
+from tidegate.schemas.manifest.steps import Canary
 from tidegate.streams.strategies.base import (
     Kind,
     Move,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tidegate.schemas.errors import DefinitionError
-from tidegate.schemas.manifest.spec import Flag
+from tidegate.schemas.manifest.steps import Flag
 from tidegate.streams.strategies.base import ALL_BP, Move, Outlook, Shares, Standing, Strategy
 from tidegate.streams.wording import basis_points
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tidegate.schemas.manifest.spec import Full
+from tidegate.schemas.manifest.steps import Full
 from tidegate.streams.strategies.base import (
     ALL_BP,
     Kind,

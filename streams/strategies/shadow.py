@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 
-from tidegate.schemas.manifest.spec import Shadow
+from tidegate.schemas.manifest.steps import Shadow
 from tidegate.streams.strategies.base import (
     ALL_BP,
     Kind,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.streams.deciding.world import World
 from tidegate.schemas.manifest.reading import read_manifest
-from tidegate.schemas.manifest.spec import Bandit, Canary, Flag, Full, Shadow
+from tidegate.schemas.manifest.steps import Bandit, Canary, Flag, Full, Shadow
 from tidegate.streams.estimation import Arm
 from tidegate.streams.strategies import STRATEGIES, bandit, canary, flag, full, shadow
 from tidegate.streams.strategies.base import ALL_BP, Kind, Standing, Verdict, split

@@ -1,0 +1,147 @@
+"""What must hold for a release list, and for the settings of each of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from tidegate.schemas.manifest.faults import (
+    Fault,
+    Path,
+    Unreadable,
+    meant,
+    touches,
+    unread_fields,
+)
+from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.schemas.manifest.steps import Bandit, Canary, Full, Settings
+
+Chosen = TypeVar("Chosen", bound=Settings)
+
+HIGHEST_CANARY_BP = 5_000
+
+
+def release_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
+    """A release list or a flag, in an order that makes sense."""
+    if ("release",) in unreadable or ("flag",) in unreadable:
+        return
+    if spec.flag is not None and spec.release:
+        yield Fault(
+            ("spec", "flag"),
+            "a flag is moved by people and has no release list",
+            "remove spec.release or spec.flag",
+        )
+    if spec.flag is None and not spec.release and not touches(unreadable, "release"):
+        yield Fault(
+            ("spec",),
+            "neither release nor flag is given",
+            "add a release list, or flag: {} for an experiment that only people move",
+        )
+    last = len(spec.release) - 1
+    for index, _ in steps(spec, Full):
+        if index != last:
+            yield Fault(
+                ("spec", "release", index, "full"),
+                "full is not the last step",
+                "move it to the end",
+            )
+    moved = False
+    for index, step in enumerate(spec.release):
+        if step.shadow is not None and moved:
+            yield Fault(
+                ("spec", "release", index, "shadow"),
+                "shadow comes after a step that already serves candidates",
+                "move it to the front",
+            )
+        moved = moved or step.shadow is None
+    if len(spec.candidates) > 1 and not any(True for _ in steps(spec, Bandit)):
+        for index, _ in steps(spec, Full):
+            if not touches(unreadable, "release"):
+                yield Fault(
+                    ("spec", "release", index, "full"),
+                    f"which of {len(spec.candidates)} candidates is to get everything is unknown",
+                    "put a bandit step before it, or keep one candidate",
+                )
+
+
+def canary_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
+    """Canaries stay at half of the traffic or less, and only grow."""
+    reached = 0
+    for index, canary in steps(spec, Canary):
+        path: Path = ("spec", "release", index, "canary")
+        unread = unread_fields(unreadable, "release", index, "canary") & {"weight", "weights"}
+        if not unread and (canary.weight_bp is None) == (canary.weights_bp is None):
+            yield Fault(
+                path,
+                "a canary has either weight or weights",
+                "write weight: 5%, or weights: [5%, 20%] for several stages",
+            )
+        for number, share in enumerate(canary.shares_bp):
+            where = (*path, "weight") if canary.weights_bp is None else (*path, "weights", number)
+            if share > HIGHEST_CANARY_BP:
+                yield Fault(where, f"{percent(share)} is above 50 %", "write 50% or less")
+            if share <= reached:
+                yield Fault(
+                    where,
+                    f"{percent(share)} is not above the {percent(reached)} before it",
+                    "write shares that grow",
+                )
+            reached = max(reached, share)
+
+
+def bandit_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
+    """Floors leave something to move, and there is time to move it."""
+    for index, bandit in steps(spec, Bandit):
+        path: Path = ("spec", "release", index, "bandit")
+        count = len(spec.variants)
+        unread = unread_fields(unreadable, "release", index, "bandit")
+        if "floor" not in unread and count and bandit.floor_bp * count >= 10_000:
+            yield Fault(
+                (*path, "floor"),
+                f"{percent(bandit.floor_bp)} for each of {count} variants leaves nothing to move",
+                f"write less than {percent(10_000 // count)}",
+            )
+        if not unread & {"every", "max_duration"} and bandit.every_ms > bandit.max_duration_ms:
+            yield Fault(
+                (*path, "every"),
+                "the first update would come after max_duration",
+                "write a shorter time, or a longer max_duration",
+            )
+
+
+def flag_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
+    """A flag's shares name variants and sum to 100 %."""
+    if spec.flag is None or not spec.flag.weights_bp:
+        return
+    weights = spec.flag.weights_bp
+    if not touches(unreadable, "variants"):
+        for name in weights:
+            if name not in spec.variants:
+                yield Fault(
+                    ("spec", "flag", "weights", name),
+                    f"{name} is not a variant",
+                    meant(name, spec.variants),
+                )
+    total = sum(weights.values())
+    if total != 10_000:
+        yield Fault(
+            ("spec", "flag", "weights"),
+            f"the shares sum to {percent(total)}",
+            "write shares that sum to 100%",
+        )
+
+
+def steps(spec: ExperimentSpec, kind: type[Chosen]) -> Iterator[tuple[int, Chosen]]:
+    """The steps of one strategy with their index in the release list."""
+    for index, step in enumerate(spec.release):
+        if isinstance(step.settings, kind):
+            yield index, step.settings
+
+
+def percent(share_bp: int) -> str:
+    """Basis points as people write them.
+
+    >>> percent(500), percent(1225)
+    ('5 %', '12.25 %')
+    """
+    return f"{share_bp / 100:g} %"
