@@ -102,6 +102,17 @@ def listing(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def alternatives(names: Sequence[str]) -> str:
+    """Names of which one is enough.
+
+    >>> alternatives(["a", "b", "c"]), alternatives(["a"])
+    ('a, b or c', 'a')
+    """
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
 def _plain(value: float, decimals: int) -> str:
     text = f"{value + 0.0:,.{decimals}f}"
     # A small share must not read as none.

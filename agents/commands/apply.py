@@ -27,7 +27,7 @@ from tidegate.schemas.manifest import ExperimentSpec
 
 def run_apply(
     settings: Settings, file: Path, dry_run: bool, restart: bool, reason: str, actor: str,
-    seconds: float, output: Output,
+    role: str, seconds: float, output: Output,
 ) -> int:
     """Apply a manifest and wait for the decider's answer.
 
@@ -58,6 +58,7 @@ def run_apply(
             **({"owner": manifest.owner} if manifest.owner else {}),
         },
         spec=manifest.spec.to_json(), parent=None if before is None else before.digest(),
+        role=role,
     )  # fmt: skip
     decision = give_order(settings, order, seconds)
     facts["decision"] = decision_facts(decision)

@@ -1,4 +1,4 @@
-"""Commands of those who run experiments: lint, apply, get, watch, set, promote, …, rollback."""
+"""Commands of those who run experiments: lint, apply, get, watch, status, set, …, rollback."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tidegate.agents.commands.options import (
     Output,
     OutputOption,
     ReasonOption,
+    RoleOption,
     TimeoutOption,
     declare,
     guarded,
@@ -58,6 +59,7 @@ def _apply(
     ] = False,
     reason: ReasonOption = "",
     actor: ActorOption = "",
+    role: RoleOption = "operator",
     timeout: TimeoutOption = "30s",
     output: OutputOption = Output.table,
 ) -> int:
@@ -65,7 +67,7 @@ def _apply(
     from tidegate.agents.commands.apply import run_apply
 
     return run_apply(
-        settings, file, dry_run, restart, reason, actor, seconds_of(timeout), output
+        settings, file, dry_run, restart, reason, actor, role, seconds_of(timeout), output
     )
 
 
@@ -94,6 +96,7 @@ def _set(
     weights: Annotated[list[str], typer.Argument(metavar="VARIANT=SHARE...")],
     reason: ReasonOption = "",
     actor: ActorOption = "",
+    role: RoleOption = "operator",
     timeout: TimeoutOption = "30s",
     output: OutputOption = Output.table,
 ) -> int:
@@ -103,7 +106,7 @@ def _set(
     from tidegate.agents.commands.people import run_order, shares
 
     return run_order(
-        settings, name, "SET", shares(weights), reason, actor, seconds_of(timeout), output
+        settings, name, "SET", shares(weights), reason, actor, role, seconds_of(timeout), output
     )
 
 
@@ -116,6 +119,7 @@ def _promote(
         bool, typer.Option("--next", help="Only pass on to the next step, not to full.")
     ] = False,
     actor: ActorOption = "",
+    role: RoleOption = "operator",
     timeout: TimeoutOption = "30s",
     output: OutputOption = Output.table,
 ) -> int:
@@ -124,8 +128,38 @@ def _promote(
 
     arguments = {"to": "next" if step else "full", **({"variant": variant} if variant else {})}
     return run_order(
-        settings, name, "PROMOTE", arguments, reason, actor, seconds_of(timeout), output
+        settings, name, "PROMOTE", arguments, reason, actor, role, seconds_of(timeout), output
     )
+
+
+def _approve(
+    settings: Settings,
+    name: NameArgument,
+    reason: ReasonOption,
+    actor: ActorOption = "",
+    role: RoleOption = "operator",
+    timeout: TimeoutOption = "30s",
+    output: OutputOption = Output.table,
+) -> int:
+    """Approve the step that waits for it."""
+    from tidegate.agents.commands.people import run_approve
+
+    return run_approve(settings, name, reason, actor, role, seconds_of(timeout), output)
+
+
+def _status(
+    settings: Settings,
+    name: NameArgument,
+    step: Annotated[
+        bool, typer.Option("--step", help="Only until the running step has ended.")
+    ] = False,
+    timeout: TimeoutOption = "60s",
+    output: OutputOption = Output.table,
+) -> int:
+    """Wait for the end of the release; the exit code tells which."""
+    from tidegate.agents.commands.status import run_status
+
+    return run_status(settings, name, step, seconds_of(timeout), output)
 
 
 def _rollback(
@@ -137,6 +171,7 @@ def _rollback(
         str, typer.Option("--to", help="Who takes over its share. [default: control]")
     ] = "",
     actor: ActorOption = "",
+    role: RoleOption = "operator",
     timeout: TimeoutOption = "30s",
     output: OutputOption = Output.table,
 ) -> int:
@@ -144,7 +179,7 @@ def _rollback(
     from tidegate.agents.commands.rollback import run_rollback
 
     return run_rollback(
-        settings, name, reason, actor, variant, to, seconds_of(timeout), output
+        settings, name, reason, actor, role, variant, to, seconds_of(timeout), output
     )
 
 
@@ -156,13 +191,16 @@ def _declare_order(app: typer.Typer, verb: str, what: str) -> None:
         name: NameArgument,
         reason: ReasonOption,
         actor: ActorOption = "",
+        role: RoleOption = "operator",
         timeout: TimeoutOption = "30s",
         output: OutputOption = Output.table,
     ) -> int:
         from tidegate.agents.commands.people import run_order
 
         seconds = seconds_of(timeout)
-        return run_order(settings, name, verb.upper(), {}, reason, actor, seconds, output)
+        return run_order(
+            settings, name, verb.upper(), {}, reason, actor, role, seconds, output
+        )
 
     give.__doc__ = what
     declare(app, verb)(give)
@@ -179,4 +217,9 @@ def add_to(app: typer.Typer) -> None:
     _declare_order(app, "pause", "Hold the release where it stands.")
     _declare_order(app, "resume", "Let a paused release go on.")
     _declare_order(app, "abort", "End the release; control serves everybody.")
+    _declare_order(
+        app, "retry", "Begin a paused step anew, or a release that ended badly once more."
+    )
+    declare(app, "approve")(_approve)
+    declare(app, "status")(_status)
     declare(app, "rollback")(_rollback)

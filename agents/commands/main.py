@@ -12,13 +12,10 @@ from tidegate.agents.commands import declared_experiments, declared_operation, d
 from tidegate.agents.commands.options import EXIT_WRONG_USE
 
 LATER: Mapping[str, str] = {
-    "approve": "a release has no approvals yet",
     "explain": "see `tidegate events NAME -o json` for all evidence",
     "export": "`tidegate events NAME -o json` prints decisions",
     "plan": "`tidegate apply -f F --dry-run` shows the difference",
     "report": "see `tidegate get NAME`",
-    "retry": "apply the manifest again with --restart",
-    "status": "see `tidegate get NAME -w`",
     "what-if": "it is planned",
 }
 """Commands that the interface knows and this version does not have."""

@@ -60,6 +60,10 @@ ActorOption = Annotated[
     str,
     typer.Option("--actor", metavar="TEXT", help="Who; it is logged. [default: the user's name]"),
 ]
+RoleOption = Annotated[
+    str,
+    typer.Option("--role", metavar="TEXT", help="In which role; the manifest may ask for one."),
+]
 TimeoutOption = Annotated[
     str,
     typer.Option("--timeout", metavar="DURATION", help="How long to wait: 500ms, 30s or 2m."),

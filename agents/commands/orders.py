@@ -26,13 +26,13 @@ ANSWER_SECONDS = 30.0
 def new_order(
     experiment: str, action: str, actor: str, reason: str,
     arguments: Mapping[str, str] | None = None, spec: str | None = None,
-    parent: str | None = None, generation: int = 0,
+    parent: str | None = None, generation: int = 0, role: str = "",
 ) -> Control:
     """The record of an order issued now; it never expires, since log time says when it came."""
     return Control(
         control_id=uuid.uuid4().hex, experiment=experiment, generation=generation, action=action,
         spec=spec, parent=parent, arguments=dict(arguments or {}), actor=actor or _user(),
-        role=OPERATOR_ROLE, reason=reason, issued_at=time.time_ns() // 1_000_000,
+        role=role or OPERATOR_ROLE, reason=reason, issued_at=time.time_ns() // 1_000_000,
     )  # fmt: skip
 
 

@@ -86,8 +86,8 @@ class Confirmations:
 
 
 def run_rollback(
-    settings: Settings, name: str, reason: str, actor: str, variant: str, to: str,
-    seconds: float, output: Output,
+    settings: Settings, name: str, reason: str, actor: str, role: str, variant: str,
+    to: str, seconds: float, output: Output,
 ) -> int:
     """Roll a variant back and wait for every live client; 0, or 4 naming who has not confirmed.
 
@@ -101,7 +101,9 @@ def run_rollback(
     if to:
         _require_heir(table, chosen, to)
     arguments = {"variant": chosen, **({"to": to} if to else {})}
-    order = new_order(name, "ROLLBACK", actor, reason, arguments, generation=table.generation)
+    order = new_order(
+        name, "ROLLBACK", actor, reason, arguments, generation=table.generation, role=role
+    )
     began = time.monotonic()
     write_order(settings, order)
     confirmations = Confirmations(name, table.generation, chosen)

@@ -62,6 +62,15 @@ LESSONS: Mapping[str, Lesson] = {
     "pause": Lesson('tidegate pause click-ranker --reason "holiday"', _ANSWERED),
     "resume": Lesson('tidegate resume click-ranker --reason "back at work"', _ANSWERED),
     "abort": Lesson('tidegate abort click-ranker --reason "wrong model"', _ANSWERED),
+    "retry": Lesson('tidegate retry click-ranker --reason "model was reloaded"', _ANSWERED),
+    "approve": Lesson(
+        'tidegate approve click-ranker --role owner --reason "looked at it"', _ANSWERED
+    ),
+    "status": Lesson(
+        "tidegate status click-ranker --step --timeout 2h",
+        {1: "it ended badly, or cannot go on without a person", 4: "it has not ended in time"},
+        done="the step was passed, or a candidate promoted",
+    ),
     "rollback": Lesson(
         'tidegate rollback click-ranker --reason "complaints" --timeout 1m',
         {4: "some have not confirmed in time, and are named; the order stands"},

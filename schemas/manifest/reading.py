@@ -28,8 +28,7 @@ from tidegate.schemas.manifest.types import Condition, Margin, Model, Name, Quan
 from tidegate.schemas.manifest.words import explain, plain_type
 
 LATER_STEPS = (
-    "ab", "approve", "blue_green", "contextual", "interleave", "pause", "recreate", "rings",
-    "rolling",
+    "blue_green", "contextual", "interleave", "recreate", "rings", "rolling",
 )  # fmt: skip
 """Steps that the format knows and this version does not run."""
 

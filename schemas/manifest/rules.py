@@ -21,13 +21,12 @@ from tidegate.schemas.manifest.guardrail_rules import guardrail_rules
 from tidegate.schemas.manifest.metric_rules import metric_rules
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.schemas.manifest.step_rules import (
+    ab_rules,
     bandit_rules,
     canary_rules,
     flag_rules,
     release_rules,
-    steps,
 )
-from tidegate.schemas.manifest.steps import Bandit
 
 Rule = Callable[[ExperimentSpec, Unreadable], Iterator[Fault]]
 
@@ -56,15 +55,17 @@ def variant_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Faul
 
 
 def objective_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
-    """The objective is a metric of outcomes; a bandit needs one."""
+    """The objective is a metric of outcomes; a bandit and a test need one."""
     path: Path = ("spec", "objective")
     if ("objective",) in unreadable or ("metrics",) in unreadable:
         return
     if spec.objective is None:
-        for index, _ in steps(spec, Bandit):
+        for index, step in enumerate(spec.release):
+            if step.bandit is None and step.ab is None:
+                continue
             yield Fault(
-                ("spec", "release", index, "bandit"),
-                "a bandit needs an objective",
+                ("spec", "release", index, step.strategy),
+                f"{step.strategy} needs an objective",
                 "name one of the metrics of outcomes as spec.objective",
             )
         return
@@ -96,6 +97,7 @@ RULES: tuple[Rule, ...] = (
     guardrail_rules,
     release_rules,
     canary_rules,
+    ab_rules,
     bandit_rules,
     flag_rules,
     population_rules,

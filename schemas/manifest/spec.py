@@ -21,6 +21,7 @@ from tidegate.schemas.manifest.types import (
     DurationMs,
     Model,
     Name,
+    Names,
     Probability,
     ShareBp,
     Text,
@@ -81,6 +82,16 @@ class Guardrail(Model):
     on_breach: Literal["rollback", "pause", "step_back"]
 
 
+class Rights(Model):
+    """In which roles people may promote a variant, and loosen a guardrail; None: in any.
+
+    Everybody may pause, abort and roll back.
+    """
+
+    promote: Names | None = None
+    loosen: Names | None = None
+
+
 class ExperimentSpec(Model):
     """Everything the decider needs to know about an experiment.
 
@@ -96,6 +107,7 @@ class ExperimentSpec(Model):
     guardrails: Annotated[tuple[Guardrail, ...], Strict(False)] = ()
     release: Annotated[tuple[Step, ...], Strict(False)] = ()
     flag: Flag | None = None
+    rights: Annotated[Rights, Field(default_factory=Rights)]
     inclusion_bp: Annotated[ShareBp, Field(alias="inclusion")] = 10_000
     salt: Text | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from tidegate.schemas.manifest.faults import (
@@ -14,7 +14,7 @@ from tidegate.schemas.manifest.faults import (
     unread_fields,
 )
 from tidegate.schemas.manifest.spec import ExperimentSpec
-from tidegate.schemas.manifest.steps import Bandit, Canary, Full, Settings
+from tidegate.schemas.manifest.steps import Ab, Bandit, Canary, Full, Settings
 
 Chosen = TypeVar("Chosen", bound=Settings)
 
@@ -53,14 +53,15 @@ def release_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Faul
                 "shadow comes after a step that already serves candidates",
                 "move it to the front",
             )
-        moved = moved or step.shadow is None
-    if len(spec.candidates) > 1 and not any(True for _ in steps(spec, Bandit)):
+        moved = moved or step.strategy not in ("shadow", "pause", "approve")
+    chooses = any(step.bandit is not None or step.ab is not None for step in spec.release)
+    if len(spec.candidates) > 1 and not chooses:
         for index, _ in steps(spec, Full):
             if not touches(unreadable, "release"):
                 yield Fault(
                     ("spec", "release", index, "full"),
                     f"which of {len(spec.candidates)} candidates is to get everything is unknown",
-                    "put a bandit step before it, or keep one candidate",
+                    "put an ab or bandit step before it, or keep one candidate",
                 )
 
 
@@ -89,6 +90,41 @@ def canary_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault
             reached = max(reached, share)
 
 
+def ab_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
+    """Shares are of all variants, an effect can be found, and what follows exists."""
+    last = len(spec.release) - 1
+    for index, ab in steps(spec, Ab):
+        path: Path = ("spec", "release", index, "ab")
+        unread = unread_fields(unreadable, "release", index, "ab")
+        if "weights" not in unread and ab.weights_bp != "equal":
+            yield from _whole((*path, "weights"), ab.weights_bp, spec, unreadable)
+            missing = sorted(spec.variants.keys() - ab.weights_bp.keys())
+            if missing and not touches(unreadable, "variants"):
+                yield Fault(
+                    (*path, "weights"),
+                    f"{', '.join(missing)} has no share",
+                    "write the share of every variant",
+                )
+        if "mde" not in unread and ab.mde.value <= 0.0:
+            yield Fault(
+                (*path, "mde"),
+                "an effect of nothing can never be told from nothing",
+                "write the smallest effect that matters, such as 2% or 0.5pp",
+            )
+        if not unread & {"alpha", "power"} and ab.power <= ab.alpha:
+            yield Fault(
+                (*path, "power"),
+                f"a power of {ab.power:g} is no better than chance at alpha {ab.alpha:g}",
+                "write power: 80%",
+            )
+        if "on_inconclusive" not in unread and ab.on_inconclusive == "pass" and index == last:
+            yield Fault(
+                (*path, "on_inconclusive"),
+                "nothing follows that it could pass to",
+                "write control or stop, or add a step",
+            )
+
+
 def bandit_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
     """Floors leave something to move, and there is time to move it."""
     for index, bandit in steps(spec, Bandit):
@@ -111,24 +147,21 @@ def bandit_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault
 
 def flag_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
     """A flag's shares name variants and sum to 100 %."""
-    if spec.flag is None or not spec.flag.weights_bp:
-        return
-    weights = spec.flag.weights_bp
+    if spec.flag is not None and spec.flag.weights_bp:
+        yield from _whole(("spec", "flag", "weights"), spec.flag.weights_bp, spec, unreadable)
+
+
+def _whole(
+    path: Path, weights_bp: Mapping[str, int], spec: ExperimentSpec, unreadable: Unreadable
+) -> Iterator[Fault]:
+    """Only variants have shares, and these sum to 100 %."""
     if not touches(unreadable, "variants"):
-        for name in weights:
+        for name in weights_bp:
             if name not in spec.variants:
-                yield Fault(
-                    ("spec", "flag", "weights", name),
-                    f"{name} is not a variant",
-                    meant(name, spec.variants),
-                )
-    total = sum(weights.values())
+                yield Fault((*path, name), f"{name} is not a variant", meant(name, spec.variants))
+    total = sum(weights_bp.values())
     if total != 10_000:
-        yield Fault(
-            ("spec", "flag", "weights"),
-            f"the shares sum to {percent(total)}",
-            "write shares that sum to 100%",
-        )
+        yield Fault(path, f"the shares sum to {percent(total)}", "write shares that sum to 100%")
 
 
 def steps(spec: ExperimentSpec, kind: type[Chosen]) -> Iterator[tuple[int, Chosen]]:

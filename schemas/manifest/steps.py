@@ -14,9 +14,11 @@ from tidegate.schemas.manifest.types import (
     DurationMs,
     Model,
     Name,
+    Names,
     Probability,
     ShareBp,
     WrittenCondition,
+    WrittenMargin,
 )
 
 
@@ -90,6 +92,41 @@ class Bandit(Model):
     max_duration_ms: Annotated[DurationMs, Field(alias="max_duration", gt=0)]
 
 
+class Ab(Model):
+    """A fixed split that is tested once, when the planned number of requests has closed.
+
+    `weights_bp` are the shares of all variants, by default equal. `mde` is the smallest effect on
+    the objective that must not be overlooked: with it, `alpha` (two-sided, for all candidates
+    together) and `power`, the number of requests follows from the spread that is measured. At the
+    latest the test is made after `max_duration_ms`. `on_inconclusive` says what becomes of a test
+    that tells nothing apart: `control` keeps control and ends, `pass` goes on to the next step,
+    `stop` leaves it to a person.
+    """
+
+    weights_bp: Annotated[
+        Literal["equal"] | dict[Name, Annotated[ShareBp, Field(gt=0)]], Field(alias="weights")
+    ] = "equal"
+    alpha: Probability = 0.05
+    power: Probability = 0.8
+    mde: WrittenMargin
+    min_samples: Count = 100
+    max_duration_ms: Annotated[DurationMs, Field(alias="max_duration", gt=0)]
+    on_inconclusive: Literal["control", "pass", "stop"]
+
+
+class Pause(Model):
+    """Nothing moves: for `duration_ms` of watermarked time, or until a person resumes."""
+
+    duration_ms: Annotated[DurationMs | None, Field(alias="duration", gt=0)] = None
+
+
+class Approve(Model):
+    """Nothing moves until `approvals` different people have approved, in one of the roles `by`."""
+
+    by: Names
+    approvals: Annotated[int, Field(ge=1, le=20)] = 1
+
+
 class Full(Model):
     """The winner gets everything; the others are kept loaded for a while."""
 
@@ -102,7 +139,7 @@ class Flag(Model):
     weights_bp: Annotated[dict[Name, ShareBp], Field(alias="weights", default_factory=dict)]
 
 
-Settings = Shadow | Canary | Bandit | Full
+Settings = Shadow | Canary | Ab | Bandit | Pause | Approve | Full
 """Settings of a strategy that a release can have as a step."""
 
 
@@ -113,7 +150,10 @@ class Step(Model):
 
     shadow: Shadow | None = None
     canary: Canary | None = None
+    ab: Ab | None = None
     bandit: Bandit | None = None
+    pause: Pause | None = None
+    approve: Approve | None = None
     full: Full | None = None
 
     @model_validator(mode="after")

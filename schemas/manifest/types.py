@@ -30,6 +30,13 @@ def _text(pattern: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
 
 
+def _listed(value: Any) -> Any:
+    """One word stands for a list of one."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
 _SHARE_PATTERN = notation.PERCENT
 DurationMs = Annotated[
     int, _written(notation.parse_duration_ms), Field(ge=0), _text(notation.DURATION, "30m")
@@ -44,6 +51,7 @@ Probability = Annotated[
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": _SHARE_PATTERN}]}),
 ]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_listed), Field(min_length=1)]
 Text = Annotated[str, Field(min_length=1, max_length=255)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
 

@@ -58,6 +58,9 @@ _EXAMPLES = {
     "hold": "hold: 1h",
     "every": "every: 1m",
     "p_best": "p_best: 95%",
+    "mde": "mde: 2%, the smallest effect that must not be overlooked",
+    "on_inconclusive": "on_inconclusive: control, pass or stop; there is no silent default",
+    "by": "by: owner",
     "max_duration": "max_duration: 30d",
 }
 

@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tidegate.schemas.manifest.spec import ExperimentSpec
-from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState, shares_at, strategy_at
+from tidegate.streams.deciding.experiment import (
+    FLAG_STEP,
+    ExperimentState,
+    all_to,
+    shares_at,
+    strategy_at,
+)
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.rollout import ENDED, Phase, Signal
 from tidegate.streams.strategies.base import Shares
@@ -27,6 +33,7 @@ _PARTS = (
     "release",
     "flag",
     "inclusion_bp",
+    "rights",
 )
 _MIXING = ("unit", "control", "salt", "variants")
 
@@ -66,7 +73,7 @@ def start(state: ExperimentState, spec: ExperimentSpec, reason: str) -> Proposal
         winner="",
         spec=spec,
         new_generation=True,
-        shares=shares_at(spec, spec.candidates, "", step, 0),
+        shares=shares_at(spec, spec.candidates, "", step, 0) or all_to(spec.control),
     )
 
 

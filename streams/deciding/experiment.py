@@ -43,9 +43,10 @@ class ExperimentState:
     Weights and shadow shares are basis points. `since_ms` is the log time at which the running
     increment began, `checked_ms` the watermark of the last look at its evidence, `first_table`
     the (epoch, version) from which its requests are counted. `held` is what the last HOLD
-    of this increment said. `tables` are the (epoch, version) in `routing` that are not
-    tombstoned, ascending. `judged_from` maps "guardrail index/candidate" to where its
-    evidence begins.
+    of this increment said, or that it waits for a person. `approvals` are the people, with their
+    roles, who have approved the running step. `tables` are the (epoch, version) in `routing`
+    that are not tombstoned, ascending. `judged_from` maps "guardrail index/candidate" to where
+    its evidence begins.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ExperimentState:
     checked_ms: int = 0
     first_table: Key = BEGINNING
     held: str = ""
+    approvals: list[list[str]] = field(default_factory=list)
     weights: dict[str, int] = field(default_factory=dict)
     shadow: dict[str, int] = field(default_factory=dict)
     buckets: tuple[BucketRange, ...] = ()
@@ -129,10 +131,12 @@ def settings_at(spec: ExperimentSpec, step: int) -> Any:
 
 def shares_at(
     spec: ExperimentSpec, candidates: tuple[str, ...], winner: str, step: int, increment: int
-) -> Shares:
-    """The shares an increment of a step starts with, every variant named."""
+) -> Shares | None:
+    """The shares an increment of a step starts with, every variant named; None: they stay."""
     start = strategy_at(spec, step).start
     shares = start(settings_at(spec, step), spec.control, candidates, winner, increment)
+    if shares is None:
+        return None
     return Shares({**dict.fromkeys(spec.variants, 0), **shares.weights}, shares.shadow)
 
 
@@ -197,6 +201,9 @@ def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
         state.checked_ms = 0
         state.first_table = state.key
         state.held = ""
+        state.approvals = []
+    if proposal.approval is not None:
+        state.approvals.append(list(proposal.approval))
     if proposal.held is not None:
         state.held = proposal.held
 
@@ -282,6 +289,7 @@ _PLAIN = (
     "since_ms",
     "checked_ms",
     "held",
+    "approvals",
     "weights",
     "shadow",
     "rolled_back",

@@ -6,7 +6,7 @@ is passed only while every guardrail has data and none fails: no data is never s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from tidegate.streams.deciding import moves
 from tidegate.streams.deciding.experiment import ExperimentState
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
-from tidegate.streams.estimation import Arm, Ledger
+from tidegate.streams.estimation import Arm, Ledger, Pair
 from tidegate.streams.guardrail_reading import Reading, Since
 from tidegate.streams.inference import method_for
 from tidegate.streams.rollout import Phase, Signal
@@ -58,6 +58,14 @@ class LedgerEvidence:
         """The objective of each variant."""
         objective = self._state.spec.objective
         return () if objective is None else self._state.ledger.arms(objective, variants)
+
+    def pairs(self, candidate: str) -> Sequence[Pair]:
+        """The objective in control and a candidate, on tables of the running increment."""
+        state = self._state
+        objective = state.spec.objective
+        if objective is None:
+            return ()
+        return state.ledger.pairs(objective, state.control, candidate, state.first_table)
 
     @property
     def goal(self) -> Literal["increase", "decrease"]:
@@ -128,7 +136,8 @@ def step(state: ExperimentState, watermark_ms: int) -> Proposal | None:
         return None
     # When the evidence was looked at is a note for the strategy, not a decision.
     state.checked_ms = watermark_ms
-    if move.kind in (Kind.INCREMENT, Kind.PASS) and state.strategy.serves:
+    serves = any(state.weights.get(name) for name in state.candidates)
+    if move.kind in (Kind.INCREMENT, Kind.PASS) and state.strategy.serves and serves:
         move = _without_data(state) or move
     return _proposal(state, move)
 
@@ -236,15 +245,19 @@ def _proposal(state: ExperimentState, move: Move) -> Proposal | None:
     if move.kind is Kind.HOLD:
         mark = str(move.verdict)
         return None if state.held == mark else grounds.proposal(Action.HOLD, None, held=mark)
-    if move.kind is Kind.INCREMENT:
-        return moves.next_increment(state, grounds)
-    if move.kind is Kind.PASS:
-        return moves.next_step(state, grounds, move.winner)
-    if move.kind is Kind.STOP:
-        return moves.stop(grounds, move.winner)
-    if move.kind is Kind.FINISH:
-        return moves.finish(state, grounds, move.winner)
-    return _weigh(state, grounds, move.weights) if move.weights is not None else None
+    if move.kind is Kind.WEIGH and move.weights is not None:
+        return _weigh(state, grounds, move.weights)
+    carry_out = _CARRIED_OUT.get(move.kind)
+    return None if carry_out is None else carry_out(state, grounds, move.winner)
+
+
+_CARRIED_OUT: Mapping[Kind, Callable[[ExperimentState, Grounds, str], Proposal]] = {
+    Kind.INCREMENT: lambda state, grounds, _: moves.next_increment(state, grounds),
+    Kind.PASS: moves.next_step,
+    Kind.STOP: lambda _, grounds, variant: moves.stop(grounds, variant),
+    Kind.WAIT: lambda _, grounds, __: moves.await_person(grounds),
+    Kind.FINISH: moves.finish,
+}
 
 
 def _weigh(state: ExperimentState, grounds: Grounds, weights: Mapping[str, int]) -> Proposal:

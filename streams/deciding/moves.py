@@ -12,7 +12,7 @@ from tidegate.streams.deciding.experiment import (
     shares_at,
     strategy_at,
 )
-from tidegate.streams.deciding.proposals import Action, Proposal, refused
+from tidegate.streams.deciding.proposals import AWAITED, Action, Proposal, refused
 from tidegate.streams.rollout import Phase, Signal
 from tidegate.streams.strategies.base import Shares, Verdict
 from tidegate.streams.wording import listing
@@ -113,6 +113,11 @@ def stop(grounds: Grounds, variant: str = "") -> Proposal:
     return grounds.proposal(Action.PAUSE, Signal.PAUSE, variant=variant)
 
 
+def await_person(grounds: Grounds) -> Proposal:
+    """The step waits for a person, who passes it."""
+    return grounds.proposal(Action.PAUSE, Signal.PAUSE, held=AWAITED)
+
+
 def roll_back(state: ExperimentState, variant: str, grounds: Grounds, heir: str = "") -> Proposal:
     """`variant` to 0 for the rest of the generation, its share to `heir`, by default control."""
     weights = dict(state.weights)
@@ -158,13 +163,27 @@ def every_guardrail(state: ExperimentState) -> tuple[tuple[int, str], ...]:
 
 
 def _below(state: ExperimentState) -> tuple[int, int] | None:
-    """The canary increment before the running one."""
+    """The last canary increment at which candidates had less than now."""
     if state.phase not in (Phase.RUNNING, Phase.PAUSED):
         return None
-    if state.strategy.name == "canary" and state.increment > 0:
-        return state.step, state.increment - 1
-    if state.step > 0:
-        before = state.spec.release[state.step - 1].canary
-        if before is not None:
-            return state.step - 1, len(before.shares_bp) - 1
+    reached_bp = sum(state.weights.get(name, 0) for name in state.candidates)
+    for step in range(state.step, -1, -1):
+        shares_bp = _canary_shares(state, step)
+        if shares_bp is None:
+            return None
+        last = state.increment if step == state.step else len(shares_bp)
+        for increment in range(min(last, len(shares_bp)) - 1, -1, -1):
+            if shares_bp[increment] < reached_bp:
+                return step, increment
     return None
+
+
+def _canary_shares(state: ExperimentState, step: int) -> tuple[int, ...] | None:
+    """Shares that a step can be stepped back to: none of a step that is no canary.
+
+    None: a step before the running one gave shares of its own, and what was before it is over.
+    """
+    item = state.spec.release[step]
+    if item.canary is not None:
+        return item.canary.shares_bp
+    return () if step == state.step or strategy_at(state.spec, step).keeps else None

@@ -7,15 +7,21 @@ possible in every phase and final for its generation; so it beats a promotion in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from tidegate.schemas.errors import DefinitionError, EventError
 from tidegate.schemas.events import Control
 from tidegate.schemas.manifest.spec import ExperimentSpec
-from tidegate.streams.deciding import amendment, moves
-from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState, all_to
+from tidegate.streams.deciding import amendment, moves, rights
+from tidegate.streams.deciding.experiment import (
+    FLAG_STEP,
+    ExperimentState,
+    all_to,
+    shares_at,
+)
 from tidegate.streams.deciding.memory import HORIZON_MS
 from tidegate.streams.deciding.moves import Grounds
-from tidegate.streams.deciding.proposals import Action, Proposal, refused
+from tidegate.streams.deciding.proposals import AWAITED, Action, Proposal, refused
 from tidegate.streams.deciding.records import DECIDER_ROLE
 from tidegate.streams.rollout import Phase, Signal, is_legal
 from tidegate.streams.strategies.flag import set_weights
@@ -63,6 +69,10 @@ def answer(
     if carry_out is None:
         known = ", ".join(ORDERS)
         return refused(f"{order.action} is not in this version; known are {known}")
+    lacking = rights.unsigned(order)
+    # Clients have obeyed the record of a rollback already, whoever wrote it.
+    if lacking and order.action != "ROLLBACK":
+        return refused(f"{order.action} refused: {lacking}")
     try:
         return carry_out(state, order)
     except (DefinitionError, EventError) as error:
@@ -99,6 +109,9 @@ def _apply(state: ExperimentState, order: Control) -> Proposal:
             " look at the difference again"
         )
     spec = ExperimentSpec.from_json(order.spec)
+    fault = rights.may_not_loosen(state.spec, spec, order.role)
+    if fault:
+        return refused(f"APPLY refused: {fault}")
     restart = order.arguments.get("restart") == "true"
     return amendment.amend(state, spec, restart, lambda what: said(order, what))
 
@@ -123,7 +136,12 @@ def _set(state: ExperimentState, order: Control) -> Proposal:
 
 def _promote(state: ExperimentState, order: Control) -> Proposal:
     _require(state, Signal.PROMOTE)
-    if order.arguments.get("to", "full") == "next":
+    to_next = order.arguments.get("to", "full") == "next"
+    target = state.step + 1 if to_next else len(state.spec.release)
+    fault = rights.may_not_promote(state, order, target)
+    if fault:
+        return refused(f"PROMOTE refused: {fault}")
+    if to_next:
         return moves.next_step(state, Grounds(said(order, "passed on")))
     candidates = state.candidates
     variant = order.arguments.get("variant") or (candidates[0] if len(candidates) == 1 else "")
@@ -139,6 +157,10 @@ def _pause(state: ExperimentState, order: Control) -> Proposal:
 
 def _resume(state: ExperimentState, order: Control) -> Proposal:
     _require(state, Signal.RESUME)
+    if state.held == AWAITED:
+        if state.spec.release[state.step].approve is not None:
+            return refused("RESUME refused: the step waits for approval; use `tidegate approve`")
+        return moves.next_step(state, Grounds(said(order, "resumed")))
     return Proposal(
         Action.RESUME,
         said(order, "resumed"),
@@ -147,6 +169,47 @@ def _resume(state: ExperimentState, order: Control) -> Proposal:
         republish=True,
         judged_anew=moves.every_guardrail(state),
     )
+
+
+def _retry(state: ExperimentState, order: Control) -> Proposal:
+    """A paused step begins anew; a release that ended badly begins again, as a new generation."""
+    if state.phase is Phase.PAUSED:
+        return Proposal(
+            Action.RETRY,
+            said(order, f"step {state.step + 1} begins anew"),
+            Signal.RESUME,
+            step=state.step,
+            increment=0,
+            shares=shares_at(state.spec, state.candidates, state.winner, state.step, 0),
+            republish=True,
+            judged_anew=moves.every_guardrail(state),
+        )
+    if state.phase not in (Phase.ABORTED, Phase.ROLLED_BACK):
+        return refused(f"RETRY refused: not possible while the experiment is {state.phase}")
+    fault = rights.may_not_promote(state, order, 0)
+    if fault:
+        return refused(f"RETRY refused: {fault}")
+    what = f"the release begins again; generation {state.generation + 1} opens,"
+    return replace(amendment.start(state, state.spec, said(order, what)), action=Action.RETRY)
+
+
+def _approve(state: ExperimentState, order: Control) -> Proposal:
+    approve = None if state.step == FLAG_STEP else state.spec.release[state.step].approve
+    if state.phase not in (Phase.RUNNING, Phase.PAUSED):
+        approve = None
+    fault = rights.not_approvable(state, order, approve)
+    if fault or approve is None:
+        return refused(f"APPROVE refused: {fault}")
+    given = len(state.approvals) + 1
+    what = f"approved as {order.role}"
+    if given < approve.approvals:
+        what += f" ({given} of {approve.approvals})"
+        approval = (order.actor, order.role)
+        return Proposal(Action.APPROVE, said(order, what), approval=approval)
+    others = rights.approved_by(state.approvals)
+    if others:
+        what += f" after {listing(others)}"
+    return moves.next_step(state, Grounds(said(order, what)))
 
 
 def _abort(state: ExperimentState, order: Control) -> Proposal:
@@ -199,5 +262,7 @@ ORDERS: Mapping[str, Callable[[ExperimentState, Control], Proposal]] = {
     "PAUSE": _pause,
     "RESUME": _resume,
     "ABORT": _abort,
+    "RETRY": _retry,
+    "APPROVE": _approve,
     "ROLLBACK": _rollback,
 }

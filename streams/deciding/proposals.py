@@ -25,6 +25,8 @@ class Action(StrEnum):
     PAUSE = "PAUSE"
     RESUME = "RESUME"
     ABORT = "ABORT"
+    RETRY = "RETRY"
+    APPROVE = "APPROVE"
     FINISH = "FINISH"
     HOLD = "HOLD"
     REFUSED = "REFUSED"
@@ -41,7 +43,7 @@ class Proposal:
     no person asked for it. `republish` asks for a table although no share changes, so that what
     follows can be told from what was before. `judged_anew` names (guardrail, candidate) pairs
     whose evidence counts from this decision on. `held` marks what a HOLD has said, so that it is
-    said once.
+    said once. `approval` is a person, with a role, whose approval of the step is noted.
     """
 
     action: Action
@@ -60,7 +62,12 @@ class Proposal:
     republish: bool = False
     judged_anew: tuple[tuple[int, str], ...] = ()
     held: str | None = None
+    approval: tuple[str, str] | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+AWAITED = "person"
+"""`held` of a step that waits for a person to pass it."""
 
 
 def refused(reason: str) -> Proposal:

@@ -22,7 +22,7 @@ class _Side:
 
 def point_estimate(pairs: Sequence[Pair], relative: bool) -> float | None:
     """What `interval` encloses, for a fraction of the work; None when it says nothing yet."""
-    weights = _weights(pairs)
+    weights = weights_of(pairs)
     n = math.fsum(weights)
     if n <= 0.0:
         return None
@@ -42,7 +42,7 @@ def interval(pairs: Sequence[Pair], alpha: float, relative: bool, binary: bool) 
     alike, and a stratum in which one side is nearly empty weighs nearly nothing. That weight is
     also the effective number of observations, of which the sequence's width is a function.
     """
-    weights = _weights(pairs)
+    weights = weights_of(pairs)
     n = math.fsum(weights)
     if n <= 0.0:
         return None
@@ -73,7 +73,8 @@ def interval(pairs: Sequence[Pair], alpha: float, relative: bool, binary: bool) 
     )
 
 
-def _weights(pairs: Sequence[Pair]) -> list[float]:
+def weights_of(pairs: Sequence[Pair]) -> list[float]:
+    """Mantel-Haenszel weight of each stratum: its effective number of observations."""
     return [
         pair.control.n * pair.candidate.n / (pair.control.n + pair.candidate.n) for pair in pairs
     ]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tidegate.streams.strategies import bandit, canary, flag, full, shadow
+from tidegate.streams.strategies import ab, approve, bandit, canary, flag, full, pause, shadow
 from tidegate.streams.strategies.base import Shares, Standing, Strategy
 
 STRATEGIES: Final[Mapping[str, Strategy]] = {
     "shadow": shadow.STRATEGY,
     "canary": canary.STRATEGY,
+    "ab": ab.STRATEGY,
     "bandit": bandit.STRATEGY,
+    "pause": pause.STRATEGY,
+    "approve": approve.STRATEGY,
     "full": full.STRATEGY,
     "flag": flag.STRATEGY,
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-from tidegate.streams.estimation import Arm
+from tidegate.streams.estimation import Arm, Pair
 
 ALL_BP = 10_000
 
@@ -35,6 +35,7 @@ class Kind(StrEnum):
     INCREMENT = "increment"  # the next share of the same step
     PASS = "pass"  # the step is passed
     STOP = "stop"  # the step cannot be passed; a person decides
+    WAIT = "wait"  # the step is there to wait for a person
     FINISH = "finish"  # the release ends here
 
 
@@ -75,6 +76,9 @@ class Evidence(Protocol):
 
     def arms(self, variants: Sequence[str]) -> Sequence[Arm]:
         """The objective of each variant."""
+
+    def pairs(self, candidate: str) -> Sequence[Pair]:
+        """The objective in control and a candidate, on tables of the running increment."""
 
     @property
     def goal(self) -> Literal["increase", "decrease"]:
@@ -118,7 +122,9 @@ class Outlook:
 class Strategy:
     """One way to release: its settings' model, whether candidates serve, three plain functions.
 
-    `start(settings, control, candidates, winner, increment)` gives the shares of an increment;
+    `keeps` says that the shares of the step before stay while it runs.
+    `start(settings, control, candidates, winner, increment)` gives the shares of an increment, or
+    None when those of the step before stay;
     `decide(standing)` the next move, or None while there is nothing to say;
     `outlook(standing)` the same for people.
     """
@@ -126,9 +132,10 @@ class Strategy:
     name: str
     settings: type[Any]
     serves: bool
-    start: Callable[[Any, str, Sequence[str], str, int], Shares]
+    start: Callable[[Any, str, Sequence[str], str, int], Shares | None]
     decide: Callable[[Standing], Move | None]
     outlook: Callable[[Standing], Outlook]
+    keeps: bool = False
 
 
 def split(share_bp: int, control: str, candidates: Sequence[str]) -> dict[str, int]:

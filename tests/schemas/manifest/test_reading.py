@@ -16,6 +16,7 @@ SHADOW = (
 REVENUE = "type: value, range: [0, 500]"
 
 # What is written, what is written instead, line of the fault, and words of its text.
+CANARY = "canary: {weight: 5%, hold: 1h, min_samples: 1000}"
 FAULTS = [
     # the document
     ("tidegate.dev/v1", "tidegate.dev/v2", 1, "did you mean tidegate.dev/v1?"),
@@ -81,7 +82,7 @@ FAULTS = [
     # objective and guardrails
     ("objective: revenue", "objective: revenu", 15, "did you mean revenue?"),
     ("objective: revenue", "objective: latency", 15, "is a field of predictions, not an outcome"),
-    ("  objective: revenue\n", "", 23, "a bandit needs an objective"),
+    ("  objective: revenue\n", "", 23, "bandit needs an objective"),
     ("metric: errors", "metric: error", 17, "error is not a metric; did you mean errors?"),
     (ERRORS, "min_samples: 200, on_breach: rollback", 17, "errors has no condition"),
     (ERRORS, "compare: control, min_samples: 200, on_breach: pause", 17, "add worse_by"),
@@ -113,7 +114,22 @@ FAULTS = [
     ("weight: 5%, ", "", 22, "either weight or weights"),
     ("weight: 5%, hold: 1h", "weight: 5%", 22, "hold is missing; add hold: 1h"),
     ("- canary: {weight: 5%", "- canery: {weight: 5%", 22, "did you mean canary?"),
-    ("- canary: {weight: 5%", "- ab: {weight: 5%", 22, "ab is not in this version"),
+    ("- canary: {weight: 5%", "- rolling: {weight: 5%", 22, "rolling is not in this version"),
+    (CANARY, "ab: {mde: 2%, max_duration: 14d}", 22, "on_inconclusive: control, pass or stop"),
+    (CANARY, "ab: {mde: 0%, max_duration: 1d, on_inconclusive: stop}", 22, "an effect of nothing"),
+    (CANARY, "ab: {mde: 1pp, max_duration: 1d, on_inconclusive: stop, power: 5%}", 22,
+     "no better than chance"),
+    (CANARY, "ab: {mde: 1pp, max_duration: 1d, on_inconclusive: stop, weights: {champion: 50%}}",
+     22, "challenger has no share"),
+    (CANARY, "ab: {mde: 1pp, max_duration: 1d, on_inconclusive: stop, weights: {champion: 50%,"
+     " challenger: 40%}}", 22, "the shares sum to 90 %"),
+    ("full: {keep_previous: 24h}", "ab: {mde: 2%, max_duration: 1d, on_inconclusive: pass}", 25,
+     "nothing follows that it could pass to"),
+    (CANARY, "pause: {duration: 0s}", 22, "write a value above 0"),
+    (CANARY, "approve: {}", 22, "by is missing; add by: owner"),
+    (CANARY, "approve: {by: []}", 22, "add at least one entry"),
+    (CANARY, "approve: {by: the boss}", 22, "'the boss' is not a name"),
+    (CANARY, "approve: {by: owner, approvals: 0}", 22, "write a value at least 1"),
     ("10%, 20%, 35%", "10%, 5%, 35%", 23, "5 % is not above the 10 % before it"),
     ("10%, 20%, 35%", "5%, 20%, 35%", 23, "5 % is not above the 5 % before it"),
     ("[10%, 20%, 35%]", "20%", 23, "stands where a list is needed"),
@@ -151,8 +167,8 @@ def test_the_table_is_long_enough() -> None:
     assert len(FAULTS) >= 60
 
 
-@pytest.mark.parametrize("word", ["ab", "approve", "blue_green", "contextual", "interleave",
-                                  "pause", "recreate", "rings", "rolling"])  # fmt: skip
+@pytest.mark.parametrize("word", ["blue_green", "contextual", "interleave", "recreate", "rings",
+                                  "rolling"])  # fmt: skip
 def test_steps_of_later_versions_are_known_and_refused(word: str) -> None:
     """They are named as such, and their settings are not blamed."""
     faults = faults_of(spoilt("- full: {keep_previous: 24h}", f"- {word}: {{whatever: [1, x]}}"))
@@ -251,7 +267,7 @@ def test_the_manifest_of_the_handbook_is_read() -> None:
 
 
 def test_with_several_candidates_full_needs_a_winner() -> None:
-    """Without a bandit nobody says which of them gets everything."""
+    """Without a test or a bandit nobody says which of them gets everything."""
     text = spoilt(
         "    challenger: {", "    another: {model: ranker, version: v3}\n    challenger: {"
     )
@@ -259,7 +275,7 @@ def test_with_several_candidates_full_needs_a_winner() -> None:
     bandit = next(line for line in text.splitlines(keepends=True) if "bandit:" in line)
     (fault,) = faults_of(spoilt(bandit, "", text))
     assert fault.startswith("f.yaml:25: spec.release[3].full: which of 2 candidates")
-    assert fault.endswith("put a bandit step before it, or keep one candidate")
+    assert fault.endswith("put an ab or bandit step before it, or keep one candidate")
 
 
 def test_plain_numbers_are_read_where_their_unit_is_plain() -> None:

@@ -13,10 +13,19 @@ from hypothesis import strategies as st
 
 from tests.streams.deciding.world import World
 from tidegate.schemas.manifest.reading import read_manifest
-from tidegate.schemas.manifest.steps import Bandit, Canary, Flag, Full, Shadow
-from tidegate.streams.estimation import Arm
-from tidegate.streams.strategies import STRATEGIES, bandit, canary, flag, full, shadow
-from tidegate.streams.strategies.base import ALL_BP, Kind, Standing, Verdict, split
+from tidegate.schemas.manifest.steps import Ab, Approve, Bandit, Canary, Flag, Full, Pause, Shadow
+from tidegate.streams.estimation import Arm, Pair
+from tidegate.streams.strategies import (
+    STRATEGIES,
+    approve,
+    bandit,
+    canary,
+    flag,
+    full,
+    pause,
+    shadow,
+)
+from tidegate.streams.strategies.base import ALL_BP, Kind, Shares, Standing, Verdict, split
 
 SETTINGS: Mapping[str, Any] = {
     "shadow": Shadow.model_validate(
@@ -26,9 +35,15 @@ SETTINGS: Mapping[str, Any] = {
     "bandit": Bandit.model_validate(
         {"every": "1s", "until": {"p_best": "95%"}, "max_duration": "1h", "floor": "5%"}
     ),
+    "ab": Ab.model_validate(
+        {"mde": "2pp", "max_duration": "1h", "on_inconclusive": "stop", "min_samples": 50}
+    ),
+    "pause": Pause.model_validate({"duration": "60s"}),
+    "approve": Approve.model_validate({"by": "owner"}),
     "full": Full.model_validate({"keep_previous": "60s"}),
     "flag": Flag.model_validate({}),
 }
+TITLES = {"ab": "A/B", "blue_green": "Blue/green"}
 CANDIDATES = [("challenger",), ("blue", "green"), tuple("bcdefgh")]
 DOCS = Path(__file__).parents[3] / "docs" / "strategies"
 
@@ -38,7 +53,8 @@ class Told:
     """Evidence a test makes up."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
-    pairs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    compared: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    sides: Mapping[str, Sequence[Pair]] = field(default_factory=dict)
     silent: Mapping[str, int] = field(default_factory=dict)
     objective: Mapping[str, Arm] = field(default_factory=dict)
     goal: Literal["increase", "decrease"] = "increase"
@@ -49,11 +65,15 @@ class Told:
 
     def disagreement(self, variant: str) -> tuple[int, int]:
         """Disagreeing and compared."""
-        return self.pairs.get(variant, (0, 0))
+        return self.compared.get(variant, (0, 0))
 
     def incomparable(self, variant: str) -> int:
         """Not comparable."""
         return self.silent.get(variant, 0)
+
+    def pairs(self, candidate: str) -> Sequence[Pair]:
+        """The objective in control and a candidate."""
+        return self.sides.get(candidate, ())
 
     def arms(self, variants: Sequence[str]) -> Sequence[Arm]:
         """The objective."""
@@ -64,7 +84,7 @@ def standing(name: str, **changes: Any) -> Standing:
     """A step of a strategy that has just begun."""
     settings = changes.pop("settings", SETTINGS[name])
     candidates = changes.get("candidates", ("challenger",))
-    shares = STRATEGIES[name].start(settings, "champion", candidates, candidates[0], 0)
+    shares = started(name, settings, candidates)
     plain = Standing(
         settings=settings,
         control="champion",
@@ -77,6 +97,13 @@ def standing(name: str, **changes: Any) -> Standing:
         evidence=Told(),
     )
     return replace(plain, **changes)
+
+
+def started(name: str, settings: Any, candidates: Sequence[str]) -> Shares:
+    """What a step starts with when control had everything before."""
+    shares = STRATEGIES[name].start(settings, "champion", candidates, candidates[0], 0)
+    assert (shares is None) == STRATEGIES[name].keeps
+    return shares or Shares({"champion": ALL_BP})
 
 
 def binary(name: str, n: int, rate: float) -> Arm:
@@ -96,7 +123,7 @@ def test_a_strategy_is_registered_under_its_own_name(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_shares_begin_whole(name: str, candidates: tuple[str, ...]) -> None:
     """Whole basis points, none negative, sum 10,000, only known variants."""
-    shares = STRATEGIES[name].start(SETTINGS[name], "champion", candidates, candidates[0], 0)
+    shares = started(name, SETTINGS[name], candidates)
     assert sum(shares.weights.values()) == ALL_BP
     assert min(shares.weights.values()) >= 0
     assert set(shares.weights) | set(shares.shadow) <= {"champion", *candidates}
@@ -105,17 +132,18 @@ def test_shares_begin_whole(name: str, candidates: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_nothing_moves_at_its_beginning(name: str) -> None:
-    """Without time and without data there is no conclusion."""
-    assert STRATEGIES[name].decide(standing(name)) is None
+    """Without time and without data there is no conclusion; who waits for a person says so."""
+    move = STRATEGIES[name].decide(standing(name))
+    assert move is None or move.kind is Kind.WAIT
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_time_alone_never_passes_a_step_that_asks_for_data(name: str) -> None:
-    """No data is no success, however long it lasts; `full` asks for time alone."""
+    """No data is no success, however long it lasts; `full` and `pause` ask for time alone."""
     move = STRATEGIES[name].decide(standing(name, watermark_ms=10**12))
-    if name == "full":
+    if name in ("full", "pause"):
         assert move is not None
-        assert move.kind is Kind.FINISH
+        assert move.kind is (Kind.FINISH if name == "full" else Kind.PASS)
     else:
         assert move is None or move.kind not in (Kind.PASS, Kind.INCREMENT, Kind.WEIGH)
 
@@ -140,7 +168,7 @@ def test_people_are_told_where_it_stands(name: str) -> None:
 def test_every_strategy_has_a_page_whose_manifest_runs(name: str) -> None:
     """What is not described is not there, and what is described works as it stands."""
     page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
-    assert page.startswith(f"# {name.capitalize()}\n")
+    assert page.startswith(f"# {TITLES.get(name, name.capitalize())}\n")
     spec = read_manifest(page.partition("```yaml\n")[2].partition("```")[0], f"{name}.md").spec
     used = {step.strategy for step in spec.release} if spec.flag is None else {"flag"}
     assert name in used
@@ -180,7 +208,7 @@ def test_shadow_judges_when_everybody_was_compared_enough(
     pairs: Mapping[str, tuple[int, int]], kind: Kind | None, verdict: Verdict | None
 ) -> None:
     """Every candidate needs its requests; one that breaks the requirement stops the release."""
-    move = shadow.decide(standing("shadow", candidates=("a", "b"), evidence=Told(pairs=pairs)))
+    move = shadow.decide(standing("shadow", candidates=("a", "b"), evidence=Told(compared=pairs)))
     assert (move.kind if move else None, move.verdict if move else None) == (kind, verdict)
 
 
@@ -196,7 +224,7 @@ def test_shadow_tells_of_pairs_it_cannot_compare() -> None:
 def test_shadow_without_requirement_passes() -> None:
     """Comparing may be all that was wanted."""
     settings = Shadow.model_validate({"until": {"requests": 10}})
-    told = Told(pairs={"challenger": (10, 10)})
+    told = Told(compared={"challenger": (10, 10)})
     move = shadow.decide(standing("shadow", settings=settings, evidence=told))
     assert move is not None
     assert (move.kind, move.reason) == (
@@ -365,3 +393,26 @@ def test_flag_begins_with_the_manifests_shares() -> None:
         "a": 1_000,
         "b": 0,
     }
+
+
+def test_a_pause_without_a_time_waits_for_a_person() -> None:
+    """However long it lasts; with a time it passes when that is over, and not before."""
+    endless = Pause.model_validate({})
+    for watermark_ms in (1_000, 10**12):
+        move = pause.decide(standing("pause", settings=endless, watermark_ms=watermark_ms))
+        assert move is not None
+        assert move.kind is Kind.WAIT
+    assert pause.outlook(standing("pause", settings=endless)).progress == "waiting for a person"
+    assert pause.decide(standing("pause", watermark_ms=60_999)) is None
+    assert "of 1:00 min" in pause.outlook(standing("pause", watermark_ms=31_000)).progress
+    move = pause.decide(standing("pause", watermark_ms=61_000))
+    assert move is not None
+    assert move.kind is Kind.PASS
+
+
+def test_approve_says_whom_it_waits_for() -> None:
+    """In the decision and on the screen."""
+    move = approve.decide(standing("approve"))
+    assert move is not None
+    assert move.reason == "the release waits for approval by owner"
+    assert "approval by owner" in approve.outlook(standing("approve")).progress
