@@ -64,16 +64,19 @@ def amend(state: ExperimentState, spec: ExperimentSpec, restart: bool, say: Say)
 def start(state: ExperimentState, spec: ExperimentSpec, reason: str) -> Proposal:
     """A new generation from the first step on."""
     step = 0 if spec.release else FLAG_STEP
+    # A release that is nothing but its end promotes the only candidate there can be.
+    is_full = strategy_at(spec, step).name == "full"
+    winner = spec.candidates[0] if is_full and len(spec.candidates) == 1 else ""
     return Proposal(
         Action.APPLY,
         reason,
         Signal.START if spec.release else Signal.START_FLAG,
         step=step,
         increment=0,
-        winner="",
+        winner=winner,
         spec=spec,
         new_generation=True,
-        shares=shares_at(spec, spec.candidates, "", step, 0) or all_to(spec.control),
+        shares=shares_at(spec, spec.candidates, winner, step, 0) or all_to(spec.control),
     )
 
 

@@ -347,3 +347,16 @@ def test_an_ab_step_ends_in_its_winner() -> None:
         "PROMOTE", "PROMOTED", "challenger",
     )  # fmt: skip
     assert "p < 0.001" in world.last().reason
+
+
+# -- full alone
+
+
+def test_a_release_of_full_alone_promotes_the_only_candidate() -> None:
+    """It is asked for nothing else; in time the release has ended with it."""
+    world = World()
+    world.apply(FULL)
+    assert world.last().weights == {"champion": 0, "challenger": 10_000}
+    world.tick(61_000)
+    world.observe(Group("challenger", 10))
+    assert (world.last().phase, world.last().weights["challenger"]) == ("COMPLETED", 10_000)
