@@ -19,7 +19,8 @@ import pytest
 
 from tests.agents.commands.recorded import Answer, run
 from tests.agents.counting import ROOT, environment_of
-from tests.integration.world import World
+from tests.agents.waiting import wait_for
+from tests.integration.world import PATIENCE_SECONDS, World
 from tidegate.agents.commands.logs import decisions_newest_first
 from tidegate.agents.settings import Settings
 from tidegate.schemas.events import Decision
@@ -99,11 +100,24 @@ class Releases:
         """`tidegate WORDS`."""
         return run(self.settings, self.capsys, *words)
 
+    def order(self, *words: str) -> Answer:
+        """A person's order, answered whenever a busy machine comes to it."""
+        return self.command(*words, "--timeout", f"{PATIENCE_SECONDS:.0f}s")
+
+    def await_clients(self, name: str, count: int) -> None:
+        """Until so many serving processes obey the newest table of an experiment."""
+
+        def are_there() -> bool:
+            view = self.command("get", name, "-o", "json").json["view"]
+            return view is not None and view["applied"]["confirmed"] == count
+
+        wait_for(are_there, PATIENCE_SECONDS)
+
     def apply(self, manifest: str, name: str) -> None:
         """Start an experiment."""
         path = self.folder / f"{name}.yaml"
         path.write_text(manifest, encoding="utf-8")
-        answer = self.command("apply", "-f", str(path), "--role", "owner")
+        answer = self.order("apply", "-f", str(path), "--role", "owner")
         assert answer.code == 0, answer.err
 
     def last(self, name: str) -> Decision:

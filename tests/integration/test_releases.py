@@ -49,19 +49,19 @@ def test_every_strategy_to_its_good_end(releases: Releases) -> None:
 
     def people(name: str, last: Decision) -> None:
         if name == "pause" and last.phase == "PAUSED":
-            assert releases.command("resume", name, "--reason", "looked at it").code == 0
+            assert releases.order("resume", name, "--reason", "looked at it").code == 0
         if name == "approve" and last.phase == "PAUSED" and name not in done:
             done.add(name)
-            refused = releases.command("approve", name, "--reason", "me too")
+            refused = releases.order("approve", name, "--reason", "me too")
             assert refused.code == 1
             assert "needs the role owner or risk" in refused.err
             for actor, role in (("ann", "owner"), ("bob", "risk")):
                 words = ("--actor", actor, "--role", role, "--reason", "looked at it")
-                answer = releases.command("approve", name, *words)
+                answer = releases.order("approve", name, *words)
                 assert answer.code == 0, answer.err
         if name == "flag" and name not in done:
             done.add(name)
-            assert releases.command("set", name, "challenger=100%").code == 0
+            assert releases.order("set", name, "challenger=100%").code == 0
 
     releases.until(
         NAMES,
@@ -81,9 +81,8 @@ def test_every_strategy_into_a_rollback(releases: Releases) -> None:
     process confirms, nobody else is rolled back, and what only people pass is not passed."""
     begin(releases, BAD)
     for name in sorted(set(NAMES) - set(GUARDED)):
-        answer = releases.command(
-            "rollback", name, "--reason", "complaints", "--timeout", "60s", "-o", "json"
-        )
+        releases.await_clients(name, 2)
+        answer = releases.order("rollback", name, "--reason", "complaints", "-o", "json")
         assert (answer.code, answer.json["live"], answer.json["confirmed"]) == (0, 2, 2), answer
     releases.until(NAMES, lambda last: json.loads(last.evidence)["rolled_back"] == ["challenger"])
     for name in NAMES:
