@@ -28,15 +28,17 @@ TWO_HOURS_MS = 7_200_000
 
 
 def layouts(cases: list[Case], partitions: int) -> list[Layout]:
-    """The cases over all partitions; what silences a log has the last one for itself.
+    """The cases over all partitions; each that silences a log has a partition for itself.
 
     They play in the past, by ticks of their own, so nobody waits for windows to pass.
     """
     begin_ms = (time.time_ns() // 1_000_000 - TWO_HOURS_MS) // 100_000 * 100_000
+    silent = [case for case in cases if case.all("silent")]
+    shared = partitions - len(silent)
     by_partition: dict[int, list[Case]] = defaultdict(list)
     for number, case in enumerate(cases):
-        last = partitions - 1
-        by_partition[last if case.all("silent") else number % last].append(case)
+        place = shared + silent.index(case) if case in silent else number % shared
+        by_partition[place].append(case)
     return [
         lay_out(by_partition[partition], begin_ms, partition, partitions)
         for partition in range(partitions)

@@ -10,7 +10,15 @@ import pytest
 
 from tests.streams.joining.judging import fates, faults, rows_of
 from tests.streams.joining.traffic import BEGIN_MS
-from tests.streams.joining.truth import SETTLE_MS, Case, Layout, Line, lay_out, read_cases
+from tests.streams.joining.truth import (
+    SETTLE_MS,
+    Case,
+    Layout,
+    Line,
+    lay_out,
+    read_cases,
+    read_index,
+)
 from tests.streams.logs import Log, marks_of
 from tidegate.schemas.codec import decode_as
 from tidegate.schemas.events import DeadLetter
@@ -21,6 +29,7 @@ from tidegate.streams.estimation.ledger import Ledger
 from tidegate.streams.estimation.plan import Plan
 from tidegate.streams.estimation.tally import conservation
 from tidegate.streams.folding import PartitionFold
+from tidegate.streams.joining import attribution
 from tidegate.streams.joining.joiner import Joiner
 from tidegate.streams.joining.settings import JoinerSettings
 from tidegate.streams.merge import Fetched
@@ -161,6 +170,42 @@ def test_the_page_shows_every_class() -> None:
         *(f"{stream}.{kind}" for stream in ("shadow", "outcome") for kind in ("late", "orphan")),
         "outcome.expired",
     }  # fmt: skip
+
+
+def test_the_page_answers_what_is_asked() -> None:
+    """Its index names cases of the page only, and every case that is asked for by name has one."""
+    answers = read_index()
+    assert set(answers) == {
+        "early", "late", "exactly at the bound", "orphan", "duplicate", "conflicting",
+        "several outcomes, every aggregate", "negative values", "defaults", "deferred activation",
+        "sampled predictions", "conflicting predictions", "generation and variant as recorded",
+        "routing changed meanwhile", "outcomes before predictions",
+        "idle partition, its return with old events", "future events",
+    }  # fmt: skip
+    names = {case.name for case in CASES}
+    assert {asked: set(found) - names for asked, found in answers.items()} == dict.fromkeys(
+        answers, set()
+    )
+
+
+def test_a_greatest_that_begins_at_the_smallest_positive_number_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A known mistake of others: then no value below zero is ever the greatest."""
+    whole = attribution.summarise
+
+    def mistaken(entries: bytes) -> list[attribution.MetricSummary]:
+        return [(*summary[:6], max(summary[6], 1e-38)) for summary in whole(entries)]
+
+    monkeypatch.setattr(attribution, "summarise", mistaken)
+    made = lay_out([case for case in CASES if "negative" in case.name], BEGIN_MS)
+    played = Played(made)
+    wrong = [case.name for case in CASES if case.name in made.sent and faults(
+        case, made, played.batches(), played.letters()
+    )]  # fmt: skip
+    assert wrong == [
+        "the greatest of negative values is negative", "and so is a negative value alone"
+    ]  # fmt: skip
 
 
 def test_a_wrong_word_on_the_page_is_found() -> None:

@@ -107,6 +107,13 @@ def read_cases(page: Path = PAGE) -> list[Case]:
     return cases
 
 
+def read_index(page: Path = PAGE) -> dict[str, list[str]]:
+    """What is asked, and the names of the cases that answer it."""
+    section = page.read_text(encoding="utf-8").split("## Which case answers what")[1]
+    rows = [row.split("|") for row in section.split("\n## ")[0].splitlines() if row[:1] == "|"]
+    return {row[1].strip(): [name.strip() for name in row[2].split(";")] for row in rows[2:]}
+
+
 def _line(text: str) -> Line:
     at, verb, *words = text.split()
     fate = words.pop() if verb in _SENT else ""
