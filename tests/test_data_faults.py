@@ -1,100 +1,48 @@
-"""Faults of data, row by row: what is promised, and which tests hold it.
+"""Faults of data: every row of the table in `docs/hostile.md` is held by the tests it names.
 
-The rows are those of the fault matrix the design was reviewed against. Where a promise has become
-another one since, the row says so.
+Here are those that fit nowhere else.
 """
 
 from __future__ import annotations
 
 import ast
 import random
+import re
 from collections import Counter
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
-from tests.streams.deciding.world import spec_of
+from tests.streams.deciding.world import BANDIT, CANARY, Group, World, spec_of
+from tests.streams.joining.judging import rows_of
 from tests.streams.joining.scenario import Scenario
-from tests.streams.joining.traffic import BEGIN_MS, SETTINGS, join, outcome, prediction, shadow
+from tests.streams.joining.traffic import (
+    BEGIN_MS,
+    SETTINGS,
+    join,
+    outcome,
+    prediction,
+    request,
+    shadow,
+)
 from tests.streams.logs import Log, tick_all
+from tidegate.agents.commands.screen import screen
 from tidegate.schemas.errors import EventError
 from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.streams.deciding.experiment import to_state
 
 ROOT = Path(__file__).resolve().parent.parent
-# Row, what is promised, and the tests that hold it.
-TABLE = """
-D1  sent again: once is counted, what differs is a conflict, and both are counted exactly
-    tests/test_data_faults.py::test_repeats_are_counted_exactly
-    tests/streams/joining/test_truth_table.py::test_a_case_of_the_page
-D2  out of order between topics: the same bytes; inside a topic and interval: the same facts
-    tests/test_data_faults.py::test_a_thousand_interleavings_give_the_same_bytes
-    tests/test_data_faults.py::test_order_inside_an_interval_changes_no_class
-D3  late: counted as late, never applied, by variant
-    tests/streams/joining/test_truth_table.py::test_what_variants_count_is_what_the_joiner_counted
-    tests/streams/joining/test_joiner.py::test_what_is_joined_is_what_the_rules_say
-D4  outcome before prediction: held, bounded, then joined
-    tests/streams/joining/test_truth_table.py::test_a_case_of_the_page
-    tests/streams/joining/test_bounds.py::test_too_many_waiting_records_expire_first_come_first
-D5  skewed clocks: a dead letter beyond five minutes, and nobody else notices
-    tests/test_data_faults.py::test_a_skewed_emitter_moves_nobody_else
-    tests/streams/joining/test_attribution.py::test_only_both_clocks_make_an_event_come_from_the_future
-    tests/integration/test_replay_set.py::test_one_input_gives_one_digest_whatever_happens_to_the_workers
-D6  bad framing, empty, another topic's schema: a dead letter that says where, and on it goes
-    tests/schemas/test_codec.py::test_records_of_another_schema_are_refused
-    tests/schemas/test_codec.py::test_a_record_without_value_is_refused
-    tests/schemas/test_codec.py::test_bytes_behind_the_record_are_refused
-    tests/streams/joining/test_facts.py::test_dead_letters_change_nothing
-    tests/streams/joining/test_facts.py::test_of_a_large_dead_letter_only_the_beginning_is_kept
-D7  truncated or flipped: refused or plausible, never a crash; the accepted share is printed
-    tests/schemas/test_codec.py::test_every_prefix_is_refused
-    tests/schemas/test_codec.py::test_flipped_bits_are_refused_or_decode_to_something_sound
-    tests/fuzz/test_fuzz.py::test_nothing_crashes_and_readers_agree
-D8  unknown schema id: its partition waits, others do not, nothing is lost (not parked for a time)
-    tests/streams/joining/test_unbound.py::test_an_unbound_id_changes_nothing_and_is_taken_later
-    tests/agents/test_registry.py::test_an_unknown_id_is_asked_for_until_it_is_known
-D9  hostile schemas: only released fingerprints are decoded
-    tests/agents/test_registry.py::test_a_released_schema_is_bound_and_others_are_refused
-    tests/schemas/test_codec.py::test_records_of_another_schema_are_refused
-D10 NaN, infinity, out of range: refused on the wire, in facts and in JSON
-    tests/schemas/test_codec.py::test_impossible_events_are_neither_written_nor_read
-    tests/schemas/test_facts.py::test_columns_are_guarded
-    tests/test_data_faults.py::test_numbers_json_should_not_have_are_no_spec
-D11 huge texts and maps: refused before they are decoded
-    tests/schemas/test_codec.py::test_records_above_the_cap_are_refused_before_they_are_decoded
-    tests/schemas/test_codec.py::test_impossible_events_are_neither_written_nor_read
-D12 Avro bombs: refused at load or while walking, without memory
-    tests/schemas/test_catalogue.py::test_a_schema_that_could_exhaust_memory_is_not_loaded
-    tests/schemas/test_codec.py::test_refusing_hostile_bytes_takes_no_memory
-    tests/fuzz/test_fuzz.py::test_nothing_crashes_and_readers_agree
-D13 compressed bombs: dead letters, or refused by the broker; what the client will not unpack stops
-    tests/integration/test_bomb.py::test_a_compressed_bomb_becomes_dead_letters
-    tests/integration/test_bomb.py::test_topics_that_keep_records_unpacked_refuse_bombs
-    tests/integration/test_bomb.py::test_a_bomb_the_client_will_not_unpack_stops_the_worker
-D14 negative or absurd latency: a dead letter, not clamped
-    tests/schemas/test_codec.py::test_impossible_events_are_neither_written_nor_read
-    tests/schemas/test_facts.py::test_columns_are_guarded
-D15 unknown experiment, generation or variant: counted, no state
-    tests/streams/deciding/test_decider.py::test_facts_are_counted_by_where_they_belong
-D16 propensity 0 or above 1: a dead letter; untrue ones show in the sum of their inverses
-    tests/schemas/test_codec.py::test_impossible_events_are_neither_written_nor_read
-    tests/streams/estimation/test_ledger.py::test_everything_is_counted_and_only_split_is_learnt_from
-D17 same request id, another prediction: the first stands, the other is a conflict
-    tests/streams/joining/test_truth_table.py::test_a_case_of_the_page
-"""
+PAGE = ROOT / "docs" / "hostile.md"
 
 
 def rows() -> dict[str, list[str]]:
-    """Tests by row."""
-    found: dict[str, list[str]] = {}
-    row = ""
-    for line in TABLE.strip().splitlines():
-        if line.startswith("D"):
-            row = line.split()[0]
-            found[row] = []
-        else:
-            found[row].append(line.strip())
-    return found
+    """Tests by row of the page's table, as `FILE::NAME` below `tests/`."""
+    found = re.findall(r"^\| (D\d+) \|.*\|(.*)\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    return {row: re.findall(r"`([^`]+)`", tests) for row, tests in found}
 
 
 def test_every_row_is_held() -> None:
@@ -104,7 +52,7 @@ def test_every_row_is_held() -> None:
         assert tests, row
         for test in tests:
             file, name = test.split("::")
-            tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+            tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
             named = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
             assert name in named, test
 
@@ -210,3 +158,109 @@ def test_numbers_json_should_not_have_are_no_spec(number: str) -> None:
     assert hostile != text
     with pytest.raises(EventError):
         ExperimentSpec.from_json(hostile)
+
+
+def _honest_facts(skew_ms: int | None) -> list[tuple[str, ...]]:
+    """Facts about requests of honest emitters, with the time they were told at; one more emitter
+    sends beside them, whose clock is ahead by `skew_ms` and steps back and forth by half of it."""
+    draw, names, logs = random.Random(3), list[str](), list[Log]([[], [], []])
+    # A full batch is told a little earlier, whoever filled it.
+    settings = replace(SETTINGS, facts_per_batch=5_000)
+    for interval in range(40):
+        now_ms = BEGIN_MS + 100 * interval
+        tick_all(logs, now_ms)
+        for number in range(5):
+            name, late_ms = f"honest-{interval}-{number}", draw.choice((0, 10, 499, 500))
+            names.append(name)
+            logs[0].append(prediction(name, now_ms))
+            logs[2].append(outcome(name, now_ms + late_ms))
+            if skew_ms is not None:
+                there_ms = now_ms + skew_ms // (1 + number % 2)
+                logs[0].append(prediction(f"skewed-{interval}-{number}", there_ms))
+                logs[2].append(outcome(f"skewed-{interval}-{number}", there_ms + late_ms))
+                logs[2].append(outcome(name, there_ms, 9.0, "by-the-skewed", "skewed-metric"))
+    for later in range(1, 30):
+        tick_all(logs, BEGIN_MS + 4_000 + 100 * later)
+    honest = set(map(request, names))
+    facts = [
+        (str(batch.log_time_ms), kind, str({**row, "row": None}))
+        for batch, kind, row in rows_of(join(logs, settings).batches)
+        if row.get("request") in honest and row.get("metric") != "skewed-metric"
+    ]
+    assert len(facts) > 3 * len(honest)
+    return sorted(facts)
+
+
+@pytest.mark.parametrize("skew_ms", [-86_400_000, -90_000, 4_000, 90_000, 86_400_000])
+def test_a_skewed_emitter_changes_no_fact_of_others(skew_ms: int) -> None:
+    """D5: every fact about the requests of others is the same, told at the same log time, though
+    the skewed one also sends outcomes for their requests."""
+    assert _honest_facts(skew_ms) == _honest_facts(None)
+
+
+def test_strangers_leave_no_state() -> None:
+    """D15: facts of thousands of unknown experiments, generations and variants are counted, and
+    neither the state nor any decision, table or view knows them."""
+    told = []
+    for strangers in (0, 3_000):
+        world = World()
+        world.apply({"canary": CANARY})
+        for _ in range(3):
+            world.observe(Group("champion", 90), Group("challenger", 10))
+            world.observe(
+                *(Group("champion", 1, experiment=f"unknown-{n}") for n in range(strangers)),
+                *(Group("champion", 1, generation=2 + n) for n in range(strangers)),
+                *(Group(f"nobody-{n}", 1) for n in range(strangers)),
+            )
+            world.tick(30_000)
+        # Facts of another generation bring the next view forward; this brings it for both.
+        world.observe(Group("champion", 90))
+        world.tick(2_000)
+        counters = world.decider.counters()
+        unknown = [counters.get(f"fact.{name}", 0) for name in (
+            "unknown_experiment", "other_generation", "unknown_variant",
+        )]  # fmt: skip
+        assert unknown == [3 * strangers] * 3
+        experiments = {name: to_state(state) for name, state in world.decider.experiments.items()}
+        decided = [(item.action, item.weights, item.reason) for item in world.decisions()]
+        told.append((experiments, decided, world.view(), world.values("routing")))
+        # Numbers of a few more digits are all that there is of them.
+        told_bytes = len(world.decider.dump())
+        assert strangers == 0 or told_bytes - plain_bytes < 100
+        plain_bytes = told_bytes
+    assert told[0] == told[1]
+
+
+def test_untrue_propensities_are_shown_and_move_nothing() -> None:
+    """D16: half of what they should be, they show as twice the sum of inverses, by variant, and on
+    the screen; no decision, share or interval rests on what a record says of itself."""
+    told = []
+    for factor in (1.0, 0.5):
+        world = World()
+        world.apply({"canary": CANARY}, {"bandit": BANDIT})
+        for _ in range(80):
+            world.observe(
+                Group("champion", 270, 3, propensity=0.9),
+                Group("challenger", 30, 1, propensity=0.1 * factor),
+                Group("champion", 270, converted=60, closed=True, propensity=0.9),
+                Group("challenger", 30, converted=9, closed=True, propensity=0.1 * factor),
+            )
+            world.tick(2_000)
+        view = world.view()
+        shown = view["health"].pop("propensity")
+        decided = [(it.action, it.weights, it.reason, it.evidence) for it in world.decisions()]
+        told.append((decided, view, world.values("routing")))
+        assert shown["challenger"] == pytest.approx(1.0 / factor, rel=0.2)
+        lines = _printed({**view, "health": {**view["health"], "propensity": shown}})
+        assert ("propensities of challenger do not add up" in lines) == (factor < 1.0)
+    assert told[0] == told[1]
+    assert {action for action, *_ in told[0][0]} > {"APPLY"}
+
+
+def _printed(view: dict[str, Any]) -> str:
+    """What `tidegate get NAME` prints of a view."""
+    console = Console(width=400, color_system=None, file=StringIO())
+    for part in screen(view, view["log_time"]):
+        console.print(part)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
