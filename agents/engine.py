@@ -30,6 +30,9 @@ ENGINE_SETTINGS = (
     "grace_ms",
     "closed_memory_ms",
     "future_tolerance_ms",
+    "open_max",
+    "closed_max",
+    "waiting_max",
 )
 _LIBRARIES = ("numpy", "scipy", "river", "fastavro", "mmh3")
 _SUFFIXES = (".py", ".avsc")

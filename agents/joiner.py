@@ -25,6 +25,9 @@ def joiner_factory(
         grace_ms=settings.grace_ms,
         closed_memory_ms=settings.closed_memory_ms,
         future_tolerance_ms=settings.future_tolerance_ms,
+        open_max=settings.open_max,
+        closed_max=settings.closed_max,
+        waiting_max=settings.waiting_max,
     )
 
     def make(partition: int, emit: Emit) -> Joiner:

@@ -55,6 +55,9 @@ class Settings:
     grace_ms: int = 30_000
     closed_memory_ms: int = 600_000
     future_tolerance_ms: int = 300_000
+    open_max: int = 2_000_000
+    closed_max: int = 2_000_000
+    waiting_max: int = 500_000
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -181,6 +184,8 @@ def _convert(name: str, raw: Any) -> Any:
             raise ValueError(f"must be a number, is {raw!r}") from None
         if number < 0:
             raise ValueError(f"must not be negative, is {number}")
+        if name.endswith("_max") and not number:
+            raise ValueError("must be at least 1")
         return number
     if kind == "Path":
         return Path(str(raw)).expanduser()

@@ -159,11 +159,12 @@ class Predictions:
         state.batches.exposure(key, head, tail, held, layout)
 
     def _settle(self, key: bytes) -> None:
-        """Join what has waited for this request; give one up when too many are open."""
+        """Join what has waited for this request; give up what is open beyond the cap."""
         state = self._state
         if key in state.waiting.serials:
             self._welcome(key)
-        if state.requests.open_count > state.settings.open_max:
+        # One, unless the state comes from an engine with a higher cap.
+        for _ in range(state.requests.open_count - state.settings.open_max):
             self._expire()
 
     def _measures(self, tail: int, measures: Doubles, deadline_ms: int) -> None:
