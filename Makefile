@@ -20,6 +20,10 @@ help: ## list the commands
 	$(BIN)/pip install --quiet --editable ".[worker,registry]" --group dev
 	@touch $@
 
+.venv/fuzz: .venv/dev
+	$(BIN)/pip install --quiet --group fuzz
+	@touch $@
+
 setup: .venv/dev ## make .venv with everything that developers need
 
 demo: .venv/worker ## run the whole loop in one to two minutes (KAFKA=local for a real Apache Kafka)
@@ -39,7 +43,7 @@ bench: .venv/dev ## list the benchmarks; NAME=joiner runs one
 simulate: .venv/dev ## play N schedules of faults from SEED on (ARGS=--planted hunts planted bugs)
 	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),0) --schedules $(or $(N),2000) $(ARGS)
 
-fuzz: .venv/dev ## mutate a million recorded frames (ARGS="--mutations 20000 --seed 7")
+fuzz: .venv/dev $(if $(findstring --atheris,$(ARGS)),.venv/fuzz) ## mutate a million recorded frames (ARGS="--mutations 20000 --seed 7", ARGS=--atheris)
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 faults: .venv/dev ## real faults on a real Apache Kafka, hours (ARGS="kill --times 1", --list)

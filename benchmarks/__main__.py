@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 _HELPERS = {
-    "__init__", "__main__", "cluster", "experiments", "flood", "report", "roles", "serving",
-    "workload",
+    "__init__", "__main__", "cluster", "experiments", "flood", "load", "report", "roles",
+    "serving", "workload",
 }  # fmt: skip
 
 

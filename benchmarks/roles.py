@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 from benchmarks.workload import Produced, Workload
@@ -23,8 +24,14 @@ _READY_SECONDS_MAX = 60.0
 
 def environment(settings: Settings) -> dict[str, str]:
     """What tells another process these settings."""
+    numbers = {
+        f"TIDEGATE_{item.name.upper()}": str(value)
+        for item in fields(Settings)
+        if isinstance(value := getattr(settings, item.name), int | float)
+    }
     return {
         **os.environ,
+        **numbers,
         "TIDEGATE_BOOTSTRAP": settings.bootstrap,
         "TIDEGATE_PREFIX": settings.prefix,
         "TIDEGATE_STATE_DIR": str(settings.state_dir),
@@ -46,6 +53,11 @@ class Role:
     def pid(self) -> int:
         """Of the process."""
         return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     def kill(self) -> None:
         """SIGKILL, without a goodbye."""

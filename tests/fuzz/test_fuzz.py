@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.fuzz import guided
 from tests.fuzz.campaign import PEAK_BYTES_MAX, Report, lines, run
 from tests.fuzz.mutating import Mutator, read_corpus
 from tests.fuzz.targets import ACCEPTED, new_targets
@@ -64,6 +66,20 @@ def test_a_mutation_is_made_again_from_its_number() -> None:
     made = [one.mutation(number) for number in range(50)]
     assert [other.mutation(number) for number in reversed(range(50))] == made[::-1]
     assert len(set(made)) > 40
+
+
+def test_guided_inputs_reach_their_reader(tmp_path: Path) -> None:
+    """What coverage-guided fuzzing begins with is the corpus, each frame at its own reader."""
+    corpus = read_corpus()
+    guided.seeds(tmp_path, corpus)
+    found: dict[str, list[bytes]] = {kind: [] for kind in corpus}
+    for path in tmp_path.iterdir():
+        kind, frame = guided.split(path.read_bytes(), sorted(corpus))
+        found[kind].append(frame)
+    assert {kind: sorted(frames) for kind, frames in found.items()} == {
+        kind: sorted(frames) for kind, frames in corpus.items()
+    }
+    assert set(corpus) <= set(new_targets())
 
 
 def _unguarded_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 import urllib.request
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from tests.agents.waiting import wait_for
 from tests.integration.world import PATIENCE_SECONDS, World
@@ -80,18 +82,23 @@ def told_until_ms(settings: Settings) -> int:
     return min(ends.values()) if len(ends) == expected else 0
 
 
-def scraped(world: World) -> dict[str, Counter[str]]:
-    """`stream.class` by partition, as the joiner's metrics tell it; what is pending as well."""
+def samples(world: World) -> Iterator[Sample]:
+    """All metrics of the only worker whose log this is."""
     [line] = world.lines("health and metrics")
     with urllib.request.urlopen(f"{str(line['message']).split()[-1]}/metrics") as answer:
         text = answer.read().decode()
-    found: dict[str, Counter[str]] = defaultdict(Counter)
     for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            labels = sample.labels
-            if sample.name in ("tidegate_counted_total", "tidegate_pending"):
-                kind = labels.get("class", "pending")
-                found[labels["partition"]][f"{labels['stream']}.{kind}"] += int(sample.value)
+        yield from family.samples
+
+
+def scraped(world: World) -> dict[str, Counter[str]]:
+    """`stream.class` by partition, as the joiner's metrics tell it; what is pending as well."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for sample in samples(world):
+        labels = sample.labels
+        if sample.name in ("tidegate_counted_total", "tidegate_pending"):
+            kind = labels.get("class", "pending")
+            found[labels["partition"]][f"{labels['stream']}.{kind}"] += int(sample.value)
     return {partition: +counts for partition, counts in found.items()}
 
 

@@ -1,0 +1,291 @@
+"""More than a joiner can take: what is sent, what a worker is held back to, what is seen. A helper.
+
+Events are encoded once; each time they are sent again their requests get other ids.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from confluent_kafka import KafkaError, Message
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.cluster import read_observations
+from benchmarks.workload import Workload
+from tidegate.agents.kafka import new_producer
+from tidegate.agents.settings import Settings
+from tidegate.schemas.decoding.hashes import digests
+
+FACTS = {"predictions": "closed", "shadow-predictions": "shadow", "outcomes": "matched"}
+"""Topic of an event -> the fact that it comes to in the end."""
+HORIZONS: Mapping[str, Any] = {
+    "grace_ms": 1_000, "early_tolerance_ms": 2_000, "closed_memory_ms": 5_000,
+}  # fmt: skip
+"""Settings under which what is remembered soon has the size that it keeps."""
+_ROUND_DIGITS = 8
+_SLICE_SECONDS = 0.02
+_PERIOD_SECONDS = 0.05
+_READY_SECONDS_MAX = 60.0
+
+
+class Sent(NamedTuple):
+    """One record on its way."""
+
+    topic: str
+    fact: str
+    key: bytes
+    value: bytes
+
+
+class Templates:
+    """A workload that is sent over and over: the first digits of an id say which time it is."""
+
+    def __init__(self, settings: Settings, workload: Workload, only: Iterable[str] = FACTS) -> None:
+        self._parts = []
+        for event in workload.produced():
+            if event.topic in only:
+                before, behind = event.value.split(event.key)
+                rest = event.key[_ROUND_DIGITS:]
+                topic = settings.topic(event.topic)
+                self._parts.append((topic, FACTS[event.topic], before, rest, behind))
+
+    def records(self, first: int = 0) -> Iterator[Sent]:
+        """Without end; loads that begin at other rounds have other ids."""
+        for number in count(first):
+            head = b"%0*x" % (_ROUND_DIGITS, number)
+            for topic, fact, before, rest, behind in self._parts:
+                key = head + rest
+                yield Sent(topic, fact, key, before + key + behind)
+
+
+@dataclass(slots=True)
+class Sums:
+    """How many requests by fact, and the sum of their digests modulo 2^64.
+
+    Equal for equal collections, in whatever order: what is lost or told twice shows in both.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    digests: Counter[str] = field(default_factory=Counter)
+
+    def add(self, fact: str, requests: Iterable[int], number: int) -> None:
+        """`number` requests of a kind."""
+        self.counts[fact] += number
+        self.digests[fact] = (self.digests[fact] + sum(requests)) % 2**64
+
+
+class Load(threading.Thread):
+    """Sends records at `rate` a second, which may change; nothing is dropped on the way."""
+
+    def __init__(self, settings: Settings, records: Iterator[Sent], rate: float = 0.0) -> None:
+        super().__init__(name="load", daemon=True)
+        self.rate = rate
+        self.sums = Sums()
+        self.total = 0
+        self.failures = 0
+        self._records = records
+        self._closing = threading.Event()
+        self._producer = new_producer(
+            settings,
+            {"linger.ms": 20, "queue.buffering.max.messages": 200_000, "on_delivery": self._told},
+        )
+
+    def send(self, number: int) -> None:
+        """So many records, as fast as the broker takes them when its queue is full."""
+        sent = list(islice(self._records, number))
+        for topic, _, key, value in sent:
+            while True:
+                try:
+                    self._producer.produce(topic, value, key)
+                except BufferError:
+                    self._producer.poll(0.05)
+                else:
+                    break
+        self._producer.poll(0)
+        ids = [int.from_bytes(each[:8], "little") for each in digests([it.key for it in sent])]
+        for fact in FACTS.values():
+            chosen = [it for it, record in zip(ids, sent, strict=True) if record.fact == fact]
+            self.sums.add(fact, chosen, len(chosen))
+        self.total += len(sent)
+
+    def run(self) -> None:
+        """Send until finished."""
+        due, owed = time.monotonic(), 0.0
+        while not self._closing.is_set():
+            owed += self.rate * _SLICE_SECONDS
+            self.send(int(owed))
+            owed -= int(owed)
+            due = max(due + _SLICE_SECONDS, time.monotonic() - 1)
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def finish(self) -> None:
+        """No more; everything is acknowledged.
+
+        Raises:
+            RuntimeError: the broker did not take all of it.
+        """
+        self._closing.set()
+        self.join()
+        self.flush()
+
+    def flush(self) -> None:
+        """Wait until all that was sent is acknowledged; raises as `finish` does."""
+        if self._producer.flush(60) or self.failures:
+            raise RuntimeError("the broker did not take the load")
+
+    def _told(self, error: KafkaError | None, _: Message) -> None:
+        self.failures += error is not None
+
+
+class Throttle:
+    """Lets a process run for a share of each 50 ms, by SIGSTOP and SIGCONT, until `lift`."""
+
+    def __init__(self, pid: int, share: float) -> None:
+        self._pid = pid
+        self._share = share
+        self._lifting = threading.Event()
+        self._thread = threading.Thread(target=self._hold_back, daemon=True)
+
+    def lift(self) -> None:
+        """From now on the process runs all the time."""
+        self._lifting.set()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lift()
+
+    def _hold_back(self) -> None:
+        try:
+            while not self._lifting.is_set():
+                os.kill(self._pid, signal.SIGSTOP)
+                time.sleep(_PERIOD_SECONDS * (1 - self._share))
+                os.kill(self._pid, signal.SIGCONT)
+                time.sleep(_PERIOD_SECONDS * self._share)
+        except ProcessLookupError:
+            pass
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of a worker at one moment.
+
+    `counts` are `stream.class` over all partitions; `buffered` records were fetched and are not
+    released to the fold.
+    """
+
+    at: float
+    memory_mb: float
+    counts: Mapping[str, int]
+    buffered: int
+    pauses: int
+    tick_age: float
+
+    @property
+    def taken(self) -> int:
+        """Records that the fold has seen."""
+        return sum(number for name, number in self.counts.items() if name.endswith(".input"))
+
+    @property
+    def pending(self) -> int:
+        """Records whose class is not known yet."""
+        return sum(number for name, number in self.counts.items() if name.endswith(".pending"))
+
+
+class Watch(threading.Thread):
+    """Looks at a worker each second: its memory and its metrics."""
+
+    def __init__(self, pid: int, log: Path) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._statm = Path(f"/proc/{pid}/statm")
+        self._log = log
+        self._closing = threading.Event()
+        self.looks: list[Look] = []
+
+    def run(self) -> None:
+        """Look until closed."""
+        while not self._closing.wait(0.5 if len(self.looks) < 60 else 1.0):
+            try:
+                self.looks.append(self.look())
+            except (OSError, LookupError, urllib.error.URLError):
+                continue  # it is not there yet, or no longer
+
+    def look(self) -> Look:
+        """Look now."""
+        [line] = [it for it in self._log.read_text("utf-8").splitlines() if "metrics on" in it]
+        url = line.split("metrics on ")[1].split('"')[0]
+        with urllib.request.urlopen(f"{url}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+        totals: dict[str, float] = defaultdict(float)
+        counts: Counter[str] = Counter()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                totals[sample.name] += sample.value
+                if sample.name in ("tidegate_counted_total", "tidegate_pending"):
+                    kind = sample.labels.get("class", "pending")
+                    counts[f"{sample.labels['stream']}.{kind}"] += int(sample.value)
+        pages = int(self._statm.read_text("ascii").split()[1])
+        buffered = totals["tidegate_fetched_records_total"]
+        buffered -= totals["tidegate_released_records_total"]
+        return Look(
+            time.monotonic(), pages * resource.getpagesize() / 2**20, counts, int(buffered),
+            int(totals["tidegate_fetch_pauses_total"]),
+            totals.get("tidegate_tick_age_seconds", float("inf")),
+        )  # fmt: skip
+
+    @property
+    def last(self) -> Look:
+        """The last look, the first of all when there is none yet."""
+        until(lambda: bool(self.looks), _READY_SECONDS_MAX)
+        return self.looks[-1]
+
+    def since(self, at: float) -> list[Look]:
+        """Looks from a moment on."""
+        return [look for look in list(self.looks) if look.at >= at]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self.join()
+
+
+def told(settings: Settings) -> tuple[Sums, int]:
+    """What `observations` tells, each batch once; and how many records it tells as irregular."""
+    sums, irregular = Sums(), 0
+    for batch in read_observations(settings):
+        for fact in FACTS.values():
+            requests = batch.tables[fact]["request"]
+            sums.add(fact, [int(requests.sum(dtype="u8"))], len(requests))
+        irregular += batch.count("irregular")
+    return sums, irregular
+
+
+def until(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait for a condition.
+
+    Raises:
+        TimeoutError: it did not come to that.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:.0f} s")
+        time.sleep(0.1)
