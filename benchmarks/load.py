@@ -10,7 +10,6 @@ import resource
 import signal
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -222,13 +221,16 @@ class Watch(threading.Thread):
         while not self._closing.wait(0.5 if len(self.looks) < 60 else 1.0):
             try:
                 self.looks.append(self.look())
-            except (OSError, LookupError, urllib.error.URLError):
-                continue  # it is not there yet, or no longer
+            except (OSError, IndexError):
+                continue
 
     def look(self) -> Look:
-        """Look now."""
-        [line] = [it for it in self._log.read_text("utf-8").splitlines() if "metrics on" in it]
-        url = line.split("metrics on ")[1].split('"')[0]
+        """Look now.
+
+        Raises:
+            OSError, IndexError: the worker is not there yet, or no longer.
+        """
+        url = self._log.read_text("utf-8").split("metrics on ")[1].split('"')[0]
         with urllib.request.urlopen(f"{url}/metrics", timeout=20) as answer:
             text = answer.read().decode()
         totals: dict[str, float] = defaultdict(float)
