@@ -33,6 +33,9 @@ HORIZONS: Mapping[str, Any] = {
     "grace_ms": 1_000, "early_tolerance_ms": 2_000, "closed_memory_ms": 5_000,
 }  # fmt: skip
 """Settings under which what is remembered soon has the size that it keeps."""
+REWARD_WAIT_MS = 6_000
+REQUESTS = 250
+"""So few at a time that an outcome follows its prediction within the reward wait at any rate."""
 _ROUND_DIGITS = 8
 _SLICE_SECONDS = 0.02
 _PERIOD_SECONDS = 0.05

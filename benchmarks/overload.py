@@ -20,6 +20,8 @@ from benchmarks.cluster import cluster
 from benchmarks.load import (
     FACTS,
     HORIZONS,
+    REQUESTS,
+    REWARD_WAIT_MS,
     Load,
     Look,
     Sums,
@@ -45,9 +47,6 @@ _STEADY_SECONDS = 60.0
 _LIVE_SECONDS = 30.0
 _READY_SECONDS_MAX = 120.0
 _CLOSING_SECONDS_MAX = 120.0
-_REWARD_WAIT_MS = 6_000
-_REQUESTS = 250
-"""So few that an outcome follows its prediction within the reward wait at any rate."""
 
 
 @dataclass(slots=True)
@@ -115,7 +114,7 @@ def play(
     """
     settings = replace(settings, **HORIZONS)
     workload = Workload(
-        _REQUESTS, 10 * _REQUESTS, reward_wait_ms=_REWARD_WAIT_MS,
+        REQUESTS, 10 * REQUESTS, reward_wait_ms=REWARD_WAIT_MS,
         begin_ms=time.time_ns() // 1_000_000,
     )  # fmt: skip
     load = Load(settings, Templates(settings, workload).records())
