@@ -30,7 +30,7 @@ from tidegate.schemas.decoding.hashes import digests
 FACTS = {"predictions": "closed", "shadow-predictions": "shadow", "outcomes": "matched"}
 """Topic of an event -> the fact that it comes to in the end."""
 HORIZONS: Mapping[str, Any] = {
-    "grace_ms": 1_000, "early_tolerance_ms": 2_000, "closed_memory_ms": 5_000,
+    "grace_ms": 3_000, "early_tolerance_ms": 10_000, "closed_memory_ms": 5_000,
 }  # fmt: skip
 """Settings under which what is remembered soon has the size that it keeps."""
 REWARD_WAIT_MS = 6_000
@@ -99,9 +99,10 @@ class Load(threading.Thread):
         self.failures = 0
         self._records = records
         self._closing = threading.Event()
+        # Topics overtake each other within the queue, so that it must not hold many seconds.
         self._producer = new_producer(
             settings,
-            {"linger.ms": 20, "queue.buffering.max.messages": 200_000, "on_delivery": self._told},
+            {"linger.ms": 20, "queue.buffering.max.messages": 5_000, "on_delivery": self._told},
         )
 
     def send(self, number: int) -> None:
@@ -202,6 +203,16 @@ class Look:
     def taken(self) -> int:
         """Records that the fold has seen."""
         return sum(number for name, number in self.counts.items() if name.endswith(".input"))
+
+    @property
+    def irregular(self) -> dict[str, int]:
+        """Records that did not count, by `stream.class`."""
+        usual = ("input", "counted", "pending")
+        return {
+            name: number
+            for name, number in self.counts.items()
+            if number and name.split(".")[1] not in usual
+        }
 
     @property
     def pending(self) -> int:

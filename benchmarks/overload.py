@@ -61,8 +61,7 @@ class Overload:
     recovery_seconds: float
     sent: Sums
     told: Sums
-    irregular: int
-    dead_letters: int
+    irregular: dict[str, int]
     ended: bool
 
     @property
@@ -99,7 +98,7 @@ class Overload:
     @property
     def sound(self) -> bool:
         """Whether every request is told as it should be, once, and the worker never ended."""
-        return not (self.lost or self.irregular or self.dead_letters or self.ended)
+        return not (self.lost or self.irregular or self.ended)
 
 
 def play(
@@ -147,12 +146,9 @@ def play(
         until(lambda: _is_done(watch, load.total) or not joiner.alive, _CLOSING_SECONDS_MAX)
         time.sleep(1.0)
         ended = not joiner.alive
-    last = watch.last.counts
-    dead = sum(number for name, number in last.items() if name.endswith(".dead_lettered"))
-    sums, irregular = told(settings)
     return Overload(
-        capacity, sent_rate, taken_rate, looks, backlog, recovery_seconds, load.sums, sums,
-        irregular, dead, ended,
+        capacity, sent_rate, taken_rate, looks, backlog, recovery_seconds, load.sums,
+        told(settings)[0], watch.last.irregular, ended,
     )  # fmt: skip
 
 
@@ -216,7 +212,8 @@ def main() -> None:
     line("memory after two minutes, smallest", min(memory), "MB")
     line("median", median(memory), "MB")
     line("largest", max(memory), "MB")
-    print(f"  lost or doubled: {found.lost or 'nothing'}; told as irregular: {found.irregular}")
+    print(f"  lost or doubled: {found.lost or 'nothing'}; "
+          f"irregular: {found.irregular or 'none'}")
     exit_by([
         against("times its capacity", found.times, 0.8 * TIMES, "", at_least=True),
         against("memory's growth", found.growth_mb, GROWTH_MB_MAX, "MB", at_least=False),
