@@ -12,13 +12,15 @@ import threading
 import time
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 from confluent_kafka import KafkaError, Message
+from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.cluster import read_observations
@@ -26,8 +28,11 @@ from benchmarks.workload import Workload
 from tidegate.agents.kafka import new_producer
 from tidegate.agents.settings import Settings
 from tidegate.schemas.decoding.hashes import digests
+from tidegate.schemas.facts import CLASSES, STREAMS
 
-FACTS = {"predictions": "closed", "shadow-predictions": "shadow", "outcomes": "matched"}
+FACTS: Mapping[str, str] = {
+    "predictions": "closed", "shadow-predictions": "shadow", "outcomes": "matched",
+}  # fmt: skip
 """Topic of an event -> the fact that it comes to in the end."""
 HORIZONS: Mapping[str, Any] = {
     "grace_ms": 3_000, "early_tolerance_ms": 10_000, "closed_memory_ms": 5_000,
@@ -82,19 +87,37 @@ class Sums:
     counts: Counter[str] = field(default_factory=Counter)
     digests: Counter[str] = field(default_factory=Counter)
 
-    def add(self, fact: str, requests: Iterable[int], number: int) -> None:
-        """`number` requests of a kind."""
-        self.counts[fact] += number
+    def add(self, fact: str, requests: Sequence[int]) -> None:
+        """Requests of a kind, by the first 8 bytes of their digests."""
+        self.counts[fact] += len(requests)
         self.digests[fact] = (self.digests[fact] + sum(requests)) % 2**64
+
+    def take(self, fact: str, requests: NDArray[Any]) -> None:
+        """The same, from a column of facts."""
+        self.counts[fact] += len(requests)
+        self.digests[fact] = (self.digests[fact] + int(requests.sum(dtype="u8"))) % 2**64
+
+    def lacks(self, other: Sums) -> dict[str, int]:
+        """Facts of which the other tells something else, and how many fewer; 0: as many others."""
+        return {
+            fact: self.counts[fact] - other.counts[fact]
+            for fact in FACTS.values()
+            if (self.counts[fact], self.digests[fact]) != (other.counts[fact], other.digests[fact])
+        }
 
 
 class Load(threading.Thread):
-    """Sends records at `rate` a second, which may change; nothing is dropped on the way."""
+    """Sends records at `rate` a second, which may change; nothing is dropped on the way.
 
-    def __init__(self, settings: Settings, records: Iterator[Sent], rate: float = 0.0) -> None:
+    What is sent is added to `sums`.
+    """
+
+    def __init__(
+        self, settings: Settings, records: Iterator[Sent], sums: Sums | None = None
+    ) -> None:
         super().__init__(name="load", daemon=True)
-        self.rate = rate
-        self.sums = Sums()
+        self.rate = 0.0
+        self.sums = sums or Sums()
         self.total = 0
         self.failures = 0
         self._records = records
@@ -120,7 +143,7 @@ class Load(threading.Thread):
         ids = [int.from_bytes(each[:8], "little") for each in digests([it.key for it in sent])]
         for fact in FACTS.values():
             chosen = [it for it, record in zip(ids, sent, strict=True) if record.fact == fact]
-            self.sums.add(fact, chosen, len(chosen))
+            self.sums.add(fact, chosen)
         self.total += len(sent)
 
     def run(self) -> None:
@@ -205,16 +228,6 @@ class Look:
         return sum(number for name, number in self.counts.items() if name.endswith(".input"))
 
     @property
-    def irregular(self) -> dict[str, int]:
-        """Records that did not count, by `stream.class`."""
-        usual = ("input", "counted", "pending")
-        return {
-            name: number
-            for name, number in self.counts.items()
-            if number and name.split(".")[1] not in usual
-        }
-
-    @property
     def pending(self) -> int:
         """Records whose class is not known yet."""
         return sum(number for name, number in self.counts.items() if name.endswith(".pending"))
@@ -283,15 +296,20 @@ class Watch(threading.Thread):
         self.join()
 
 
-def told(settings: Settings) -> tuple[Sums, int]:
-    """What `observations` tells, each batch once; and how many records it tells as irregular."""
-    sums, irregular = Sums(), 0
+def told(settings: Settings) -> tuple[Sums, Counter[str]]:
+    """Requests by what `observations` tells of their records, each batch once: the fact that each
+    comes to, or what else became of it; and how many became what else, by `stream.class`."""
+    sums, irregular = Sums(), Counter[str]()
     for batch in read_observations(settings):
         for fact in FACTS.values():
-            requests = batch.tables[fact]["request"]
-            sums.add(fact, [int(requests.sum(dtype="u8"))], len(requests))
-        irregular += batch.count("irregular")
-    return sums, irregular
+            sums.take(fact, batch.tables[fact]["request"])
+        rows = batch.tables["irregular"]
+        for place, (stream, fact) in enumerate(zip(STREAMS, FACTS.values(), strict=True)):
+            chosen = rows["stream"] == place
+            sums.take(fact, rows["request"][chosen])
+            for kind, number in enumerate(np.bincount(rows["class"][chosen])):
+                irregular[f"{stream}.{CLASSES[kind]}"] += int(number)
+    return sums, +irregular
 
 
 def until(condition: Callable[[], bool], seconds: float) -> None:
