@@ -9,7 +9,7 @@ from pathlib import Path
 
 _HELPERS = {
     "__init__", "__main__", "cluster", "experiments", "flood", "load", "report", "roles",
-    "serving", "workload",
+    "serving", "watch", "workload",
 }  # fmt: skip
 
 

@@ -16,20 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.cluster import cluster
-from benchmarks.load import (
-    HORIZONS,
-    REQUESTS,
-    REWARD_WAIT_MS,
-    Load,
-    Look,
-    Sums,
-    Templates,
-    Watch,
-    told,
-    until,
-)
+from benchmarks.load import HORIZONS, REQUESTS, REWARD_WAIT_MS, Load, Sums, Templates, told
 from benchmarks.report import against, exit_by, heading, line
 from benchmarks.roles import running
+from benchmarks.watch import Look, Watch, until
 from benchmarks.workload import Workload
 from tidegate.agents.settings import Settings
 

@@ -23,16 +23,14 @@ from benchmarks.load import (
     REQUESTS,
     REWARD_WAIT_MS,
     Load,
-    Look,
     Sums,
     Templates,
     Throttle,
-    Watch,
     told,
-    until,
 )
 from benchmarks.report import against, exit_by, heading, line
 from benchmarks.roles import running
+from benchmarks.watch import Look, Watch, until
 from benchmarks.workload import Workload
 from tidegate.agents.settings import Settings
 
