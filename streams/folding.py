@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tidegate.schemas.canonical import canonical_json
 from tidegate.schemas.errors import UnknownSchemaId
@@ -14,6 +14,9 @@ from tidegate.streams.merge import Fetched, Merge, Run
 
 CUT_RECORDS = 100_000
 """Inside one interval a cut comes after this many records: an interval may last for hours."""
+
+SEGMENT_RECORDS = 50_000
+"""After so many records, what a handler keeps in segments is sealed at the next cut."""
 
 
 class Handler(Protocol):
@@ -44,11 +47,31 @@ class Handler(Protocol):
         """
 
 
+@runtime_checkable
+class Segmented(Handler, Protocol):
+    """A handler whose state is too large to be written whole each time.
+
+    A part of it is in segments: bytes that never change, and a function of the canonical order
+    alone, like all the rest.
+    """
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """SHA-256 (hex) of the sealed segments that the state needs, in order."""
+
+    def seal(self) -> list[bytes]:
+        """What came since the last time, as segments; `dump` tells it no more."""
+
+    def load(self, state: bytes, segments: Iterable[bytes] = ()) -> None:
+        """Become what `dump` told, with the contents of all segments, in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The whole state of a partition's fold at a cut; `released` names it.
+    """The state of a partition's fold at a cut; `released` names it.
 
-    `barrier` is the engine named by the barrier marker that forced it, else empty.
+    `state` and the segments with these digests are all of it. `barrier` is the engine named by the
+    barrier marker that forced it, else empty.
     """
 
     partition: int
@@ -57,6 +80,16 @@ class Checkpoint:
     log_times_ms: tuple[int, ...]
     state: bytes
     barrier: str
+    segments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Segments of a partition that were sealed at the cut behind `released` records."""
+
+    partition: int
+    released: int
+    contents: tuple[bytes, ...]
 
 
 class PartitionFold:
@@ -74,13 +107,17 @@ class PartitionFold:
         handler: Handler,
         on_checkpoint: Callable[[Checkpoint], None] | None = None,
         checkpoint_records: int = 300_000,
+        on_sealed: Callable[[Sealed], None] | None = None,
     ) -> None:
         self.partition = partition
         self.handler = handler
+        self._segmented = handler if isinstance(handler, Segmented) else None
         self.merge = Merge([0] * ranks, [0] * ranks)
         self.released = 0
         self.log_time_ms = 0
         self._on_checkpoint = on_checkpoint
+        self._on_sealed = on_sealed
+        self._sealed_at = 0
         self._checkpoint_records = checkpoint_records
         self._interval_records = 0
         self._checkpointed = 0
@@ -139,11 +176,15 @@ class PartitionFold:
         self._requested = True
 
     def dump(self) -> bytes:
-        """Positions and the handler's state. What is buffered is not state: it is fetched again."""
+        """Positions and the handler's state but for what is in segments.
+
+        What is buffered is not state: it is fetched again.
+        """
         position = {
             "released": self.released,
             "log_time_ms": self.log_time_ms,
             "interval_records": self._interval_records,
+            "sealed_at": self._sealed_at,
             "next_offsets": self.merge.next_offsets,
             "log_times_ms": self.merge.log_times_ms,
             "jumps_ms": self.merge.jumps_ms,
@@ -151,21 +192,34 @@ class PartitionFold:
         head = canonical_json(position).encode()
         return len(head).to_bytes(4, "little") + head + self.handler.dump()
 
-    def load(self, state: bytes) -> None:
-        """Become what `dump` told; the fetch goes on at `merge.fetch_offsets`."""
+    def load(self, state: bytes, segments: Iterable[bytes] = ()) -> None:
+        """Become what `dump` told, with the contents of its segments.
+
+        The fetch goes on at `merge.fetch_offsets`.
+        """
         end = 4 + int.from_bytes(state[:4], "little")
         position = json.loads(state[4:end])
         self.merge = Merge(position["next_offsets"], position["log_times_ms"], position["jumps_ms"])
         self.released = self._checkpointed = position["released"]
         self.log_time_ms = position["log_time_ms"]
         self._interval_records = position["interval_records"]
-        self.handler.load(state[end:])
+        self._sealed_at = position["sealed_at"]
+        if self._segmented is not None:
+            self._segmented.load(state[end:], segments)
+        else:
+            self.handler.load(state[end:])
 
     def _count(self, released: int) -> None:
         self.released += released
         self._interval_records += released
 
     def _cut(self) -> None:
+        segmented = self._segmented
+        if segmented is not None and self.released - self._sealed_at >= SEGMENT_RECORDS:
+            self._sealed_at = self.released
+            contents = segmented.seal()
+            if self._on_sealed is not None and contents:
+                self._on_sealed(Sealed(self.partition, self.released, tuple(contents)))
         due = self.released - self._checkpointed >= self._checkpoint_records
         if self._on_checkpoint is None or not (due or self._requested or self._barrier):
             return
@@ -176,6 +230,7 @@ class PartitionFold:
             log_times_ms=tuple(self.merge.log_times_ms),
             state=self.dump(),
             barrier=self._barrier,
+            segments=() if segmented is None else segmented.segments,
         )
         self._checkpointed, self._requested, self._barrier = self.released, False, ""
         self._on_checkpoint(checkpoint)

@@ -60,6 +60,19 @@ class Index:
             found += [(key, overflow[key]) for key in keys if key in overflow]
         return found
 
+    def locate(self, keys: Array) -> tuple[Array, Array]:
+        """Places in `keys` of those that are there, and their rows; in no particular order."""
+        places, rows, _ = self._slots_of(keys)
+        if not self._overflow:
+            return places, rows
+        overflow = self._overflow
+        others = [(at, overflow.get(keys[at].tobytes(), -1)) for at in _others(places, len(keys))]
+        found = np.array([pair for pair in others if pair[1] >= 0], dtype=np.int64).reshape(-1, 2)
+        return (
+            np.concatenate([places, found[:, 0]]),
+            np.concatenate([rows, found[:, 1].astype("<u4")]),
+        )
+
     def insert(self, keys: Array, rows: Array) -> None:
         """Add keys that are not there, different from each other."""
         self.count += len(keys)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tidegate.schemas.codec import Bindings
 from tidegate.schemas.marks import Marker
 from tidegate.streams.joining.closing import advance
@@ -48,14 +50,27 @@ class Joiner:
         """Markers concern the fold; here they only count as covered."""
         self.state.batches.covers[rank] = offset + 1
 
+    def seal(self) -> list[bytes]:
+        """What requests have learned since the last time, as segments that never change again."""
+        return self.state.seal()
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """SHA-256 (hex) of the sealed segments that the state needs, in order."""
+        return self.state.changelog.segments
+
     def dump(self) -> bytes:
-        """The whole state; equal states give equal bytes."""
+        """The state but for what is in segments; equal states give equal bytes."""
         return self.state.dump()
 
-    def load(self, state: bytes) -> None:
-        """Become what `dump` told."""
+    def load(self, state: bytes, segments: Iterable[bytes] = ()) -> None:
+        """Become what `dump` told, with the contents of its segments.
+
+        Raises:
+            ValueError: not all of the segments are there.
+        """
         self._begin()
-        self.state.load(state)
+        self.state.load(state, segments)
 
     def counters(self) -> dict[str, int]:
         """Classes per stream, for conservation, and what is remembered; see `JoinState`."""

@@ -22,8 +22,8 @@ CLOSED_BYTES: Final = 20
 """What is kept of the head once closed: served_at, unit, tail; entries follow."""
 IDENTITY: Final = struct.Struct("<qQI")
 """served_at, unit, tail: how an open and a closed request begin."""
-ANSWER: Final = struct.Struct("<16xI12xddI")
-"""tail, score, latency and label of an open request: what a shadow is held against."""
+ANSWER: Final = struct.Struct("<q8xI12xddI")
+"""served_at, tail, score, latency and label of an open request: what a shadow is held against."""
 TAIL_AND_SET: Final = struct.Struct("<16xII")
 """tail and attributes of an open request."""
 
@@ -95,4 +95,9 @@ def closed_values(states: Iterable[bytes]) -> list[bytes]:
 def is_open(state: bytes) -> bool:
     """Whether a request is open, by the size of what is kept: features and entries are multiples
     of eight bytes, and head and identity differ by none."""
-    return len(state) % 8 == HEAD_BYTES % 8
+    return is_open_size(len(state))
+
+
+def is_open_size(size: int) -> bool:
+    """The same by the size alone."""
+    return size % 8 == HEAD_BYTES % 8

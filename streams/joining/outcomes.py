@@ -52,6 +52,7 @@ class Outcomes:
         state.requests.recall(columns.keys)
         self._credit(run, columns, self._names(columns.tails))
         state.batches.covers[OUTCOME] = run.first_offset + run.stop - run.start
+        state.changelog.end_run()
 
     def _credit(self, run: Run, columns: OutcomeColumns, names: list[Named]) -> None:
         """The inner loop: what happens to almost every record stands here, the rest is called."""
@@ -64,6 +65,8 @@ class Outcomes:
         tail_costs, early_ms = state.interned.tails.costs, state.settings.early_tolerance_ms
         least_cost, by_tail = batches.least_cost, batches.by_tail
         covers, base = batches.covers, run.first_offset - run.start + 1
+        entries, untils_ms = state.changelog.entries, state.changelog.untils_ms
+        now_ms = state.log_time_ms
         counted = 0
         for index, key, outcome_id, value, occurred_ms, named in zip(
             columns.index, columns.keys, columns.outcome_ids, columns.values,
@@ -94,7 +97,11 @@ class Outcomes:
                 covers[OUTCOME] = base + index
                 self._attribute(key, stored, named, outcome_id, value, occurred_ms)
                 continue
-            open_requests[key] = stored + ENTRY.pack(metric, outcome_id, value, after_ms + early_ms)
+            entry = ENTRY.pack(metric, outcome_id, value, after_ms + early_ms)
+            open_requests[key] = stored + entry
+            entries.append(key + entry)
+            begin_ms = served_ms if served_ms > now_ms else now_ms
+            untils_ms.append(begin_ms + shared.reward_wait_ms)
             counted += 1
             batch = by_tail.get(tail) or batches.of(tail)
             batch.rows.matched.append(
@@ -142,6 +149,7 @@ class Outcomes:
             return
         entry = ENTRY.pack(metric, outcome_id, value, after_ms + early_ms)
         state.requests.open[key] = stored + entry
+        state.joined(key, entry, served_ms, shared.reward_wait_ms)
         state.counts["outcome.counted"] += 1
         batches = state.batches
         if metric != ACTIVATION_ENTRY:

@@ -22,9 +22,11 @@ from tidegate.streams.joining.layout import CLOSED_BYTES, KEY_BYTES
 Array = NDArray[Any]
 
 _HEAD_BYTES: Final = KEY_BYTES + CLOSED_BYTES
+PACKED_HEAD: Final = np.dtype(f"V{_HEAD_BYTES}")
+"""Key and identity."""
 _ROW: Final = np.dtype({
     "names": ["key", "head", "size", "place"],
-    "formats": [("<u8", 2), f"V{_HEAD_BYTES}", "<u2", "<u4"],
+    "formats": [("<u8", 2), PACKED_HEAD, "<u2", "<u4"],
     "offsets": [0, 0, _HEAD_BYTES, _HEAD_BYTES + 2],
     "itemsize": _HEAD_BYTES + 6,
 })  # fmt: skip
@@ -117,24 +119,30 @@ class Packed:
         heads = self._rows.values["head"][rows].tobytes()
         return Dumped(heads, sizes.tobytes(), b"".join(block.data for block in extras))
 
-    def load(self, dumped: Dumped) -> int:
-        """Become what `dump` told, as rows 0, 1, ...; must be new. Returns how many these are."""
-        sizes = np.frombuffer(dumped.sizes, dtype="<u2")
-        count = len(sizes)
+    def load(self, heads: Array) -> None:
+        """Become requests with these keys and identities (V36), as rows 0, 1, ..., without extras;
+        must be new."""
+        count = len(heads)
         self._rows.grow(count)
         table = self._rows.values[:count]
-        table["head"] = np.frombuffer(dumped.heads, dtype=_ROW["head"])
-        table["size"] = sizes
-        octets, start = np.frombuffer(dumped.extras, dtype=np.uint8), 0
-        for size, those in by_size(sizes):
-            stop = start + size * len(those)
-            extras = octets[start:stop].reshape(len(those), size)
-            table["place"][those] = self._extras.put(extras)
-            start = stop
+        table["head"], table["size"], table["place"] = heads, 0, 0
         for start in range(0, count, _INDEXED_AT_ONCE):
             rows = np.arange(start, min(start + _INDEXED_AT_ONCE, count), dtype="<u4")
             self._index.insert(self._keys_of(rows), rows)
-        return count
+
+    def locate(self, keys: Array) -> tuple[Array, Array]:
+        """Places in `keys`, (n, 2) of u8, of those that are here, and their rows; any order."""
+        places, rows = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype="<u4")]
+        for start in range(0, len(keys), _INDEXED_AT_ONCE):
+            found, at = self._index.locate(keys[start : start + _INDEXED_AT_ONCE])
+            places.append(found + start)
+            rows.append(at)
+        return np.concatenate(places), np.concatenate(rows)
+
+    def fill(self, rows: Array, extras: Array) -> None:
+        """Give rows that have none their extras: (rows, size) of u1."""
+        self._rows.values["size"][rows] = extras.shape[1]
+        self._rows.values["place"][rows] = self._extras.put(extras)
 
     def _keys_of(self, rows: Array) -> Array:
         found: Array = self._rows.values["key"][rows]

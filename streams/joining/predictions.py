@@ -65,6 +65,7 @@ class Predictions:
         rich = any(columns.features) or any(columns.measures)
         crowded = state.requests.open_count + len(heads) > state.settings.open_max
         self._open(run, columns, heads, _Traits(tails, attributes, full, rich, crowded))
+        state.changelog.end_run()
 
     def _layouts(self, columns: PredictionColumns) -> tuple[list[int], list[int]]:
         """Numbers of the features' layouts, and how many features there are.
@@ -98,6 +99,7 @@ class Predictions:
         now_ms, grace_ms = state.log_time_ms, state.settings.grace_ms
         least_cost, by_tail = batches.least_cost, batches.by_tail
         covers, base = batches.covers, run.first_offset - run.start + 1
+        rows, deadlines_ms = state.changelog.rows, state.changelog.deadlines_ms
         tails, sets, full, rich, crowded = traits
         last_ms, timer = -1, list[bytes]()
         for place, (key, head, tail, held, shared, served_ms) in enumerate(
@@ -120,6 +122,7 @@ class Predictions:
                 last_ms, timer = deadline_ms, requests.timer(deadline_ms)
             timer.append(key)
             open_requests[key] = head
+            deadlines_ms.append(deadline_ms)
             # Comparing first is four times as fast as max().
             if tails_used[tail] < deadline_ms:  # noqa: PLR1730
                 tails_used[tail] = deadline_ms
@@ -130,7 +133,9 @@ class Predictions:
                 self._tell(key, columns, place, deadline_ms)
             else:
                 batch = by_tail.get(tail) or batches.of(tail)
-                batch.rows.exposures.append(key + head)
+                row = key + head
+                rows.append(row)
+                batch.rows.exposures.append(row)
                 cost = tail_costs[tail] + set_costs[held] + ROW_BYTES
                 batch.room -= cost if cost > least_cost else least_cost
                 if batch.room <= 0:
@@ -152,6 +157,7 @@ class Predictions:
             head += features[1]
             state.requests.open[key] = head
             state.interned.layouts.touch(layout, deadline_ms)
+        state.changelog.rows.append(key + head)
         if columns.tails[place].deferred:
             return
         if measures is not None:
@@ -181,6 +187,7 @@ class Predictions:
                 self._outcomes.after_waiting(key, item)
             else:
                 self._shadows.after_waiting(key, item)
+        self._state.changelog.mark()
 
     def _repeated(self, key: bytes, head: bytes, shared: PredictionTail) -> None:
         """The first prediction stands; a repeat that says the same is only a duplicate."""
@@ -194,7 +201,8 @@ class Predictions:
 
     def _expire(self) -> None:
         """Too many are open: give up the one with the earliest deadline."""
-        key, stored = self._state.requests.expire()
+        deadline_ms, key, stored = self._state.requests.expire()
+        self._state.changelog.give_up(key, deadline_ms)
         tail = IDENTITY.unpack_from(stored)[2]
         self._state.irregular(EXPIRED, PREDICTION, key, tail, NONE, nan)
 

@@ -12,15 +12,17 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.streams.joining.changes import Changes
 from tidegate.streams.joining.layout import closed_values, is_open
 from tidegate.streams.joining.packed import Dumped, Packed
+from tidegate.streams.joining.rebuilding import rebuild
 
 Array = NDArray[Any]
 Chunked = TypeVar("Chunked", list[bytes], Array)
@@ -167,8 +169,9 @@ class Requests:
         for key in list(islice(self.closed, gone - packed)):
             del self.closed[key]
 
-    def expire(self) -> tuple[bytes, bytes]:
-        """Take out an open request with the earliest deadline: the one that came last."""
+    def expire(self) -> tuple[int, bytes, bytes]:
+        """Take out an open request with the earliest deadline, the one that came last: deadline,
+        key and value."""
         deadline_ms = self._deadlines[0]
         if deadline_ms not in self.timers:
             self._unpack_last(deadline_ms)
@@ -178,45 +181,59 @@ class Requests:
             del self.timers[deadline_ms]
             if deadline_ms not in self._packed_timers:
                 heappop(self._deadlines)
-        return key, self.open.pop(key)
+        return deadline_ms, key, self.open.pop(key)
 
-    def dump(self) -> tuple[dict[str, Any], Dumped]:
-        """Deadlines and their numbers of requests; requests, open ones by deadline, then closed
-        ones, oldest first."""
+    def remembered_ms(self, log_time_ms: int) -> int:
+        """All requests with deadlines before this are forgotten."""
+        return self._forgetting[0][0] if self._forgetting else log_time_ms + 1
+
+    def dump(self) -> tuple[Array, Dumped]:
+        """Deadlines; requests. Closed ones first, oldest first, then open ones by deadline."""
         self._return_closed()
         self._settle()
         self._pack_closed()
         deadlines = sorted(self.timers.keys() | self._packed_timers.keys())
         young = [key for it in deadlines for key in self.timers.get(it, ())]
         stored = self._packed.store(young, list(map(self.open.__getitem__, young)))
-        order, counts, start = list[Array](), list[list[int]](), 0
+        order, counts, start = [_rows(self._packed_closed)], list[int](), 0
         for deadline_ms in deadlines:
             rows = _rows(self._packed_timers.get(deadline_ms, b""))
             stop = start + len(self.timers.get(deadline_ms, ()))
             order += [rows, stored[start:stop]]
-            counts.append([deadline_ms, len(rows) + stop - start])
+            counts.append(len(rows) + stop - start)
             start = stop
-        dumped = self._packed.dump(np.concatenate([*order, _rows(self._packed_closed)]))
+        dumped = self._packed.dump(np.concatenate(order))
         self._packed.release(stored)
-        head = {
+        closed = np.array(self._forgetting, dtype=np.int64).reshape(-1, 2)
+        times = np.concatenate([closed[:, 0], np.array(deadlines, dtype=np.int64)])
+        return np.repeat(times, np.concatenate([closed[:, 1], np.array(counts, np.int64)])), dumped
+
+    def head(self) -> dict[str, Any]:
+        """What the changes of requests do not tell."""
+        return {
+            "open": self.open_count,
             "latest_deadline_ms": self.latest_deadline_ms,
-            "timers": counts,
             "forgetting": [list(pair) for pair in self._forgetting],
         }
-        return head, dumped
 
-    def load(self, head: Mapping[str, Any], dumped: Dumped) -> None:
-        """Become what `dump` told; must be new."""
+    def load(self, head: Mapping[str, Any], changes: Changes, log_time_ms: int) -> None:
+        """Become what is left of all changes; must be new.
+
+        Raises:
+            ValueError: changes are missing.
+        """
         self.latest_deadline_ms = head["latest_deadline_ms"]
-        rows = np.arange(self._packed.load(dumped), dtype="<u4")
-        start = 0
-        for deadline_ms, count in head["timers"]:
-            self._packed_timers[deadline_ms] = array("I", rows[start : start + count].tobytes())
-            start += count
-        self._packed_closed += rows[start:].tobytes()
-        self._deadlines = list(self._packed_timers)
-        heapify(self._deadlines)
         self._forgetting = deque(list(pair) for pair in head["forgetting"])
+        closed = sum(count for _, count in self._forgetting)
+        left = rebuild(self._packed, changes, log_time_ms, closed)
+        if len(left.deadlines_ms) != head["open"]:
+            raise ValueError(f"{len(left.deadlines_ms)} requests are open, not {head['open']}")
+        self._packed_closed += np.arange(closed, dtype="<u4").tobytes()
+        times, begins = np.unique(left.deadlines_ms, return_index=True)
+        rows = np.arange(closed, closed + head["open"], dtype="<u4")
+        for deadline_ms, part in zip(times.tolist(), np.split(rows, begins[1:]), strict=bool(len(times))):
+            self._packed_timers[deadline_ms] = array("I", part.tobytes())
+        self._deadlines = times.tolist()
 
     def _close_packed(self, rows: Sequence[int]) -> Iterator[Closing]:
         """A request that closes packed stays where it is, with less behind it."""

@@ -60,6 +60,7 @@ class Shadows:
             shadow_tails.touch(number, state.horizon_ms)
         self._pair_all(run, columns, numbers)
         state.batches.covers[SHADOW] = run.first_offset + run.stop - run.start
+        state.changelog.end_run()
 
     def _pair_all(self, run: Run, columns: ShadowColumns, numbers: list[int]) -> None:
         """The inner loop: what happens to almost every record stands here, the rest is called."""
@@ -68,6 +69,8 @@ class Shadows:
         tail_costs, costs = state.interned.tails.costs, state.interned.shadow_tails.costs
         least_cost, by_tail = batches.least_cost, batches.by_tail
         covers, base = batches.covers, run.first_offset - run.start + 1
+        entries, untils_ms = state.changelog.entries, state.changelog.untils_ms
+        items, now_ms = state.interned.tails.items, state.log_time_ms
         counted = 0
         for index, key, number, score, label, latency in zip(
             columns.index, columns.keys, numbers, columns.score, columns.label, columns.latency,
@@ -82,8 +85,12 @@ class Shadows:
                 covers[SHADOW] = base + index
                 self._take(key, number, score, label, latency)
                 continue
-            tail, first_score, first_latency, first_label = ANSWER.unpack_from(stored)
-            open_requests[key] = stored + ENTRY.pack(SHADOW_ENTRY, number, score, label)
+            served_ms, tail, first_score, first_latency, first_label = ANSWER.unpack_from(stored)
+            entry = ENTRY.pack(SHADOW_ENTRY, number, score, label)
+            open_requests[key] = stored + entry
+            entries.append(key + entry)
+            begin_ms = served_ms if served_ms > now_ms else now_ms
+            untils_ms.append(begin_ms + items[tail].reward_wait_ms)
             counted += 1
             batch = by_tail.get(tail) or batches.of(tail)
             batch.rows.shadows.append(
@@ -121,7 +128,7 @@ class Shadows:
     def _pair(self, key: bytes, number: int, score: float, label: int, latency: float) -> None:
         state = self._state
         stored = state.requests.open[key]
-        tail, first_score, first_latency, first_label = ANSWER.unpack_from(stored)
+        served_ms, tail, first_score, first_latency, first_label = ANSWER.unpack_from(stored)
         start = entries_start(stored)
         kept = len(stored) - start
         if number == NONE or kept >= OUTCOMES_MAX * ENTRY_BYTES:
@@ -132,7 +139,9 @@ class Shadows:
             if found >= 0:
                 self._repeated(key, tail, stored, found, score, label)
                 return
-        state.requests.open[key] = stored + ENTRY.pack(SHADOW_ENTRY, number, score, label)
+        entry = ENTRY.pack(SHADOW_ENTRY, number, score, label)
+        state.requests.open[key] = stored + entry
+        state.joined(key, entry, served_ms, state.interned.tails.get(tail).reward_wait_ms)
         state.counts["shadow.counted"] += 1
         agree = attribution.agreement(first_label, label)
         state.batches.shadow(key, tail, number, (first_score, score, agree, first_latency, latency))

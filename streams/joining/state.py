@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from tidegate.schemas.canonical import canonical_json
@@ -11,6 +11,8 @@ from tidegate.schemas.codec import Bindings
 from tidegate.schemas.facts import CLASSES, NONE, STREAMS
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.joining.batches import Batches
+from tidegate.streams.joining.changelog import Changelog
+from tidegate.streams.joining.changes import decode_changes, together
 from tidegate.streams.joining.contexts import Interned
 from tidegate.streams.joining.dead_letters import DeadLetters
 from tidegate.streams.joining.layout import (
@@ -18,8 +20,9 @@ from tidegate.streams.joining.layout import (
     WAITING_OUTCOME,
     WAITING_SHADOW,
 )
-from tidegate.streams.joining.packed import Dumped
+from tidegate.streams.joining.rebuilding import changes_of
 from tidegate.streams.joining.requests import Requests
+from tidegate.streams.joining.sections import join, split
 from tidegate.streams.joining.settings import JoinerSettings
 from tidegate.streams.joining.waiting import Waiting
 from tidegate.streams.output import Emit
@@ -50,6 +53,7 @@ class JoinState:
         self.bindings = bindings
         self.log_time_ms = 0
         self.requests = Requests()
+        self.changelog = Changelog(settings.grace_ms)
         self.waiting = Waiting()
         self.interned = Interned(settings.interned_max)
         self.batches = Batches(partition, settings, engine, self.interned, emit)
@@ -69,6 +73,11 @@ class JoinState:
         self.counts[f"{STREAMS[stream]}.{CLASSES[kind]}"] += 1
         self.batches.irregular(kind, stream, key, tail, metric, value)
 
+    def joined(self, key: bytes, entry: bytes, served_ms: int, reward_wait_ms: int) -> None:
+        """Write down that an entry was added to an open request."""
+        self.changelog.entries.append(key + entry)
+        self.changelog.untils_ms.append(max(served_ms, self.log_time_ms) + reward_wait_ms)
+
     def wait(self, key: bytes, item: bytes) -> None:
         """Let an outcome or shadow wait for its prediction."""
         if len(self.waiting) >= self.settings.waiting_max:
@@ -86,12 +95,14 @@ class JoinState:
             self.irregular(kind, SHADOW, key, NONE, NONE, score)
 
     def dump(self) -> bytes:
-        """All of it; equal states give equal bytes, whatever history led there."""
-        requests, packed = self.requests.dump()
+        """All of it but what sealed segments tell; equal states give equal bytes, whatever history
+        led there."""
         heads, blocks = self.batches.dump()
+        changelog, changes = self.changelog.dump(self.requests.remembered_ms(self.log_time_ms))
         head = {
             "log_time_ms": self.log_time_ms,
-            "requests": requests,
+            "requests": self.requests.head(),
+            "changelog": changelog,
             "interned": self.interned.dump(),
             "covers": self.batches.covers,
             "batches_log_time_ms": self.batches.log_time_ms,
@@ -99,21 +110,23 @@ class JoinState:
             "batches": heads,
             "counts": self.counts,
         }
-        return _join(
-            [
-                canonical_json(head).encode(),
-                *packed,
-                self.waiting.dump(),
-                *blocks,
-            ]
-        )
+        return join([canonical_json(head).encode(), changes, self.waiting.dump(), *blocks])
 
-    def load(self, data: bytes) -> None:
-        """Become what `dump` told; must be new."""
-        text, rows, sizes, extras, waiting, *blocks = _split(data)
+    def load(self, data: bytes, segments: Iterable[bytes]) -> None:
+        """Become what `dump` and the contents of segments told; must be new.
+
+        Raises:
+            ValueError: not all of the segments are there.
+        """
+        text, changes, waiting, *blocks = split(data)
         head = json.loads(text)
         self.log_time_ms = head["log_time_ms"]
-        self.requests.load(head["requests"], Dumped(rows, sizes, extras))
+        remembered_ms = min(
+            (pair[0] for pair in head["requests"]["forgetting"]), default=self.log_time_ms + 1
+        )
+        parts = [decode_changes(content).since(remembered_ms) for content in segments]
+        parts.append(self.changelog.load(head["changelog"], changes))
+        self.requests.load(head["requests"], together(parts), self.log_time_ms)
         self.waiting.load(waiting)
         self.interned.load(head["interned"])
         self.batches.covers[:] = head["covers"]
@@ -121,6 +134,15 @@ class JoinState:
         self.batches.facts = head["facts"]
         self.batches.load(head["batches"], blocks)
         self.counts = head["counts"]
+
+    def seal(self) -> list[bytes]:
+        """What requests have learned since the last time, as segments that never change again."""
+        requests = self.requests
+        if self.changelog.is_swollen(requests.open_count + requests.closed_count):
+            deadlines_ms, dumped = requests.dump()
+            self.changelog.rebase(changes_of(dumped, deadlines_ms))
+        remembered_ms = requests.remembered_ms(self.log_time_ms)
+        return self.changelog.seal(remembered_ms, self.log_time_ms)
 
     def counters(self) -> dict[str, int]:
         """`counts`, what is pending per stream, and sizes of what is remembered."""
@@ -134,19 +156,3 @@ class JoinState:
             "facts": self.batches.facts,
         }
 
-
-def _join(sections: Sequence[bytes]) -> bytes:
-    """Sections behind their number and sizes, 8 bytes each."""
-    sizes = b"".join(len(section).to_bytes(8, "little") for section in sections)
-    return b"".join([len(sections).to_bytes(8, "little"), sizes, *sections])
-
-
-def _split(data: bytes) -> list[bytes]:
-    count = int.from_bytes(data[:8], "little")
-    start = 8 + 8 * count
-    sections = []
-    for place in range(count):
-        size = int.from_bytes(data[8 + 8 * place : 16 + 8 * place], "little")
-        sections.append(data[start : start + size])
-        start += size
-    return sections
