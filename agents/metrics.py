@@ -14,7 +14,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 MetricName = Literal[
     "tidegate_checkpoint_conflicts_total",
+    "tidegate_checkpoint_longest_pause_seconds",
     "tidegate_checkpoint_pause_seconds_total",
+    "tidegate_checkpoint_segments_total",
     "tidegate_checkpoint_write_seconds_total",
     "tidegate_checkpoint_written_bytes_total",
     "tidegate_checkpoints_total",
@@ -61,8 +63,14 @@ MEANINGS: Mapping[MetricName, Meaning] = {
     "tidegate_checkpoint_conflicts_total": Meaning(
         "Equal cuts with different states: workers have diverged."
     ),
+    "tidegate_checkpoint_longest_pause_seconds": Meaning(
+        "Longest time for which writing state down stopped the fold."
+    ),
     "tidegate_checkpoint_pause_seconds_total": Meaning(
-        "Time for which dumps of state stopped the fold."
+        "Time for which writing state down stopped the fold."
+    ),
+    "tidegate_checkpoint_segments_total": Meaning(
+        "Segments of state written that checkpoints refer to."
     ),
     "tidegate_checkpoint_write_seconds_total": Meaning(
         "Time from cut to announced checkpoint, beside the work."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -59,8 +59,8 @@ class Segmented(Handler, Protocol):
     def segments(self) -> tuple[str, ...]:
         """SHA-256 (hex) of the sealed segments that the state needs, in order."""
 
-    def seal(self) -> list[bytes]:
-        """What came since the last time, as segments; `dump` tells it no more."""
+    def seal(self) -> Mapping[str, bytes]:
+        """What came since the last time, as segments by digest; `dump` tells it no more."""
 
     def load(self, state: bytes, segments: Iterable[bytes] = ()) -> None:
         """Become what `dump` told, with the contents of all segments, in order."""
@@ -85,11 +85,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """Segments of a partition that were sealed at the cut behind `released` records."""
+    """Segments of a partition, by digest, that were sealed at the cut behind `released` records."""
 
     partition: int
     released: int
-    contents: tuple[bytes, ...]
+    contents: Mapping[str, bytes]
 
 
 class PartitionFold:
@@ -192,6 +192,12 @@ class PartitionFold:
         head = canonical_json(position).encode()
         return len(head).to_bytes(4, "little") + head + self.handler.dump()
 
+    def seal(self, segmented: Segmented) -> None:
+        """Let the handler seal segments, and hand them on."""
+        contents = segmented.seal()
+        if self._on_sealed is not None and contents:
+            self._on_sealed(Sealed(self.partition, self.released, contents))
+
     def load(self, state: bytes, segments: Iterable[bytes] = ()) -> None:
         """Become what `dump` told, with the contents of its segments.
 
@@ -214,12 +220,9 @@ class PartitionFold:
         self._interval_records += released
 
     def _cut(self) -> None:
-        segmented = self._segmented
-        if segmented is not None and self.released - self._sealed_at >= SEGMENT_RECORDS:
+        if self._segmented is not None and self.released - self._sealed_at >= SEGMENT_RECORDS:
             self._sealed_at = self.released
-            contents = segmented.seal()
-            if self._on_sealed is not None and contents:
-                self._on_sealed(Sealed(self.partition, self.released, tuple(contents)))
+            self.seal(self._segmented)
         due = self.released - self._checkpointed >= self._checkpoint_records
         if self._on_checkpoint is None or not (due or self._requested or self._barrier):
             return
@@ -230,7 +233,7 @@ class PartitionFold:
             log_times_ms=tuple(self.merge.log_times_ms),
             state=self.dump(),
             barrier=self._barrier,
-            segments=() if segmented is None else segmented.segments,
+            segments=() if self._segmented is None else self._segmented.segments,
         )
         self._checkpointed, self._requested, self._barrier = self.released, False, ""
         self._on_checkpoint(checkpoint)

@@ -7,6 +7,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from tidegate.agents.failstop import FailStop, fail_stop
 from tidegate.agents.hosting.publisher import (
@@ -19,27 +20,33 @@ from tidegate.agents.hosting.restore import Restored
 from tidegate.agents.hosting.snapshots import (
     Manifest,
     Packed,
-    chunk_key,
+    Segment,
+    compressed_chunks,
     encode_manifest,
+    keep_newest,
     manifest_key,
     pack,
-    tombstone_keys,
+    segment_keys,
+    state_keys,
 )
 from tidegate.agents.settings import Settings
-from tidegate.streams.folding import Checkpoint
+from tidegate.streams.folding import Checkpoint, Sealed
 
 _log = logging.getLogger(__name__)
 
-KEPT_CHECKPOINTS = 2
 _POLL_SECONDS = 0.005
 _BUFFER_POLL_SECONDS = 0.05
+_CROWDED_BYTES = 64_000_000
 
 
 @dataclass(slots=True)
 class _Log:
-    """What is known of one partition's checkpoints in the topic, lowest first."""
+    """What is known of one partition's checkpoints in the topic, lowest first, and of segments:
+    those that are there, and those on their way, by digest."""
 
     manifests: list[Manifest] = field(default_factory=list)
+    segments: dict[str, Segment] = field(default_factory=dict)
+    coming: dict[str, asyncio.Task[Segment]] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -48,6 +55,7 @@ class CheckpointStatistics:
     """For metrics: totals since the process began."""
 
     written: int = 0
+    segments: int = 0
     conflicts: int = 0
     bytes_written: int = 0
     write_seconds: float = 0.0
@@ -76,13 +84,16 @@ class Checkpoints:
             producer = publishing_producer(settings, {"compression.type": "none", "linger.ms": 0})
         self._producer = producer
         self._logs: dict[int, _Log] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._waiting_bytes = 0
         self._packer = ThreadPoolExecutor(1, thread_name_prefix="tidegate-pack")
         self.statistics = CheckpointStatistics()
 
     def adopt(self, partition: int, restored: Restored) -> None:
         """Remember what the topic holds for a partition this worker was given."""
-        self._logs[partition] = _Log(list(restored.known))
+        named = [segment for manifest in restored.known for segment in manifest.segments]
+        segments = {segment.digest: segment for segment in (*restored.strays, *named)}
+        self._logs[partition] = _Log(list(restored.known), segments)
         for released in restored.conflicts:
             self._alarm(partition, released, "two digests in the topic")
 
@@ -98,6 +109,26 @@ class Checkpoints:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def keep(self, sealed: Sealed) -> None:
+        """Write segments in the background; to be called at their cut, on the event loop.
+
+        Nothing vouches for them before a checkpoint refers to them.
+        """
+        log = self._logs.setdefault(sealed.partition, _Log())
+        for digest, content in sealed.contents.items():
+            self._waiting_bytes += len(content)
+            task = asyncio.get_running_loop().create_task(
+                self._write_segment(log, sealed, digest, content)
+            )
+            log.coming[digest] = task
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether input should wait until segments are written."""
+        return self._waiting_bytes > _CROWDED_BYTES
 
     async def settle(self) -> None:
         """Wait until every checkpoint that was taken is written."""
@@ -118,17 +149,50 @@ class Checkpoints:
         except Exception as error:
             self._fail(f"a checkpoint of {self._role}/{checkpoint.partition} failed", error)
 
+    async def _write_segment(
+        self, log: _Log, sealed: Sealed, digest: str, content: bytes
+    ) -> Segment:
+        try:
+            began = time.monotonic()
+            loop = asyncio.get_running_loop()
+            chunks = await loop.run_in_executor(self._packer, compressed_chunks, content)
+            segment = Segment(sealed.released, digest, len(chunks))
+            delivery = Tally(self._fail)
+            keys = segment_keys(self._role, sealed.partition, segment)
+            for key, chunk in zip(keys, chunks, strict=True):
+                await self._produce(sealed.partition, key, chunk, delivery)
+            await self._complete((delivery,))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._fail(f"a segment of {self._role}/{sealed.partition} failed", error)
+        self._waiting_bytes -= len(content)
+        log.segments[digest] = segment
+        del log.coming[digest]
+        statistics = self.statistics
+        statistics.segments += 1
+        statistics.bytes_written += sum(map(len, chunks))
+        statistics.write_seconds += time.monotonic() - began
+        return segment
+
+    async def _named(self, log: _Log, checkpoint: Checkpoint) -> tuple[Segment, ...]:
+        """The segments of a checkpoint, once all of them are in the topic."""
+        for digest in checkpoint.segments:
+            if digest in log.coming:
+                await log.coming[digest]
+        return tuple(log.segments[digest] for digest in checkpoint.segments)
+
     async def _write(self, log: _Log, checkpoint: Checkpoint, tallies: tuple[Tally, ...]) -> None:
         began = time.monotonic()
         loop = asyncio.get_running_loop()
+        segments = await self._named(log, checkpoint)
         packed = await loop.run_in_executor(
-            self._packer, pack, self._role, self._engine, checkpoint
+            self._packer, pack, self._role, self._engine, checkpoint, segments
         )
         manifest = packed.manifest
         self._compare(log, manifest)
         delivery = Tally(self._fail)
-        for index, chunk in enumerate(packed.chunks):
-            key = chunk_key(self._role, manifest.partition, manifest.released, index)
+        for key, chunk in zip(state_keys(manifest), packed.chunks, strict=True):
             await self._produce(manifest.partition, key, chunk, delivery)
         await self._complete((delivery, *tallies))
         announcement = Tally(self._fail)
@@ -139,15 +203,12 @@ class Checkpoints:
         self._account(packed, checkpoint, time.monotonic() - began)
 
     async def _delete_old(self, log: _Log, manifest: Manifest) -> None:
-        """Tombstone what is older than the last two; a zombie only reaches its own elders."""
-        by_released = {known.released: known for known in (*log.manifests, manifest)}
-        ordered = [by_released[released] for released in sorted(by_released)]
-        newest = ordered.index(manifest)
-        first_kept = max(0, newest + 1 - KEPT_CHECKPOINTS)
-        for old in ordered[:first_kept]:
-            for key in tombstone_keys(old):
-                await self._produce(manifest.partition, key, None, Tally(self._fail))
-        log.manifests[:] = ordered[first_kept:]
+        """Tombstone what no checkpoint that is kept needs."""
+        kept = keep_newest(manifest, log.manifests, list(log.segments.values()))
+        log.manifests[:] = kept.manifests
+        log.segments = {segment.digest: segment for segment in kept.segments}
+        for key in kept.deleted:
+            await self._produce(manifest.partition, key, None, Tally(self._fail))
 
     async def _produce(self, partition: int, key: bytes, value: bytes | None, tally: Tally) -> None:
         tally.send(value)
@@ -193,6 +254,7 @@ class Checkpoints:
                 "released": checkpoint.released,
                 "state_bytes": len(checkpoint.state),
                 "stored_bytes": stored,
+                "segments": len(packed.manifest.segments),
                 "seconds": round(seconds, 3),
                 "digest": packed.manifest.digest[:16],
             },

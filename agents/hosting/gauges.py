@@ -93,6 +93,8 @@ class Gauges:
         yield Sample("tidegate_checkpoint_write_seconds_total", checkpoints.write_seconds)
         yield Sample("tidegate_checkpoint_conflicts_total", checkpoints.conflicts)
         yield Sample("tidegate_checkpoint_pause_seconds_total", host.checkpoint_pause_seconds)
+        yield Sample("tidegate_checkpoint_longest_pause_seconds", host.longest_pause_seconds)
+        yield Sample("tidegate_checkpoint_segments_total", checkpoints.segments)
         yield Sample("tidegate_sampled_keys_total", host.sampled_keys)
         yield Sample("tidegate_misplaced_keys_total", host.misplaced_keys)
 

@@ -100,7 +100,7 @@ class Host:
     def want(self, topic: str, partition: int, in_flight: int) -> bool:
         """Whether more records of this topic-partition may be fetched now."""
         hosted = self._partitions.get(partition)
-        if hosted is None or hosted.halted or self._publisher.crowded:
+        if hosted is None or hosted.halted or self._publisher.crowded or self._checkpoints.crowded:
             return False
         return hosted.fold.merge.buffered(self._ranks[topic]) + in_flight < self.high_water
 
@@ -197,7 +197,9 @@ class Host:
             handler,
             self._on_checkpoint,
             self._staggered_records(partition),
+            self._checkpoints.keep,
         )
+        fold.paused = self.statistics.paused
         place(fold, self._topics, restored, held)
         self._checkpoints.adopt(partition, restored)
         hosted = HostedPartition(
@@ -225,7 +227,6 @@ class Host:
     def _on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """At a cut, inside a drain: the dump is made; everything else happens beside the work."""
         hosted = self._partitions[checkpoint.partition]
-        self.statistics.checkpoint_pause_seconds += hosted.fold.pause_seconds
         foreign = checkpoint.barrier not in ("", self._engine)
         if self._stopping or foreign:
             self._checkpoints.take(checkpoint)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from tidegate.agents.hosting.restore import Restored
 from tidegate.agents.kafka import new_consumer, watermarks
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.topics import merged_topics
-from tidegate.streams.folding import PartitionFold
+from tidegate.streams.folding import PartitionFold, Segmented
 
 
 class Halt(Exception):
@@ -26,16 +28,29 @@ class Watermarks:
 
 
 class TimedFold(PartitionFold):
-    """A fold that tells how long the last dump stopped everything else."""
+    """A fold that tells `paused` how long writing its state down stopped everything else, in
+    seconds."""
 
-    pause_seconds = 0.0
+    def __init__(self, *arguments: Any) -> None:
+        self.paused: Callable[[float], None] = _nobody_asks
+        super().__init__(*arguments)
 
     def dump(self) -> bytes:
         """The state, timed."""
         began = time.perf_counter()
         state = super().dump()
-        self.pause_seconds = time.perf_counter() - began
+        self.paused(time.perf_counter() - began)
         return state
+
+    def seal(self, segmented: Segmented) -> None:
+        """Let the handler seal segments, timed."""
+        began = time.perf_counter()
+        super().seal(segmented)
+        self.paused(time.perf_counter() - began)
+
+
+def _nobody_asks(seconds: float) -> None:
+    """What stands there before a host does."""
 
 
 @dataclass(slots=True)
@@ -100,7 +115,7 @@ def place(
     """
     if restored.manifest is not None and restored.state is not None:
         check_positions(restored.manifest.next_offsets, topics, fold.partition, held)
-        fold.load(restored.state)
+        fold.load(restored.state, restored.segments)
     elif any(held.low):
         fold.start_at(held.low)
 

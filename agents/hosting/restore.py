@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tidegate.agents.hosting.snapshots import (
     Manifest,
+    Segment,
     decode_manifest,
     read_key,
+    read_segment_key,
+    segment_keys,
+    state_keys,
     unpack,
+    unpack_segment,
 )
 from tidegate.agents.kafka import Record, new_consumer, read_topic, watermarks
 from tidegate.agents.settings import Settings
@@ -19,7 +24,22 @@ from tidegate.schemas.errors import DefinitionError
 _log = logging.getLogger(__name__)
 
 _TAIL_RECORDS = 64
-_TAIL_GROWTH = 16
+_TAIL_GROWTH = 4
+
+
+class Segments(Iterable[bytes]):
+    """Contents of segments that verify, in order; packed until they are asked for."""
+
+    def __init__(self, packed: Sequence[tuple[Segment, list[bytes]]] = ()) -> None:
+        self._packed = packed
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Each content in turn."""
+        for segment, chunks in self._packed:
+            content = unpack_segment(segment, chunks)
+            if content is None:
+                raise ValueError(f"segment {segment.digest} has changed")
+            yield content
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,60 +47,112 @@ class Restored:
     """What the log of checkpoints gave for one partition.
 
     `manifest` and `state` are None when there is none; `known` holds the manifests seen, lowest
-    first; `conflicts` the cuts of which two different digests were seen.
+    first; `conflicts` the cuts of which two different digests were seen; `strays` segments that
+    no manifest refers to.
     """
 
     manifest: Manifest | None
     state: bytes | None
     known: tuple[Manifest, ...]
     conflicts: tuple[int, ...]
+    segments: Iterable[bytes] = ()
+    strays: tuple[Segment, ...] = ()
 
 
-class _Tail:
-    """Checkpoints of one role and partition in a stretch of the log; of equal keys the last."""
+class Tail:
+    """Checkpoints of one role and partition in a stretch of the log; of equal keys the last.
 
-    def __init__(self, role: str, partition: int) -> None:
+    `reaches_back` says that nothing comes before: what is missing then is not to be found.
+    """
+
+    def __init__(self, role: str, partition: int, reaches_back: bool = True) -> None:
         self._mine = (role, partition)
-        self._chunks: dict[int, dict[int, bytes]] = {}
-        self._manifests: dict[int, Manifest] = {}
+        self._chunks: dict[bytes, bytes | None] = {}
+        self._manifests: dict[int, Manifest | None] = {}
+        self.reaches_back = reaches_back
         self.conflicts: set[int] = set()
 
     def take(self, record: Record) -> None:
-        name = read_key(record.key)
+        """Take the next record of the log."""
+        key, value = record.key or b"", record.value
+        name = read_key(key) or read_segment_key(key)
         if name is None or name[:2] != self._mine:
             return
-        released, chunk, value = name[2], name[3], record.value
-        if chunk is not None:
-            chunks = self._chunks.setdefault(released, {})
-            if value is None:
-                chunks.pop(chunk, None)
-            else:
-                chunks[chunk] = value
+        if len(name) == 5 or name[3] is not None:
+            self._chunks[key] = value
             return
-        manifest = decode_manifest(value) if value is not None else None
-        before = self._manifests.pop(released, None)
-        if manifest is None:
-            return
+        self._announced(name[2], decode_manifest(value) if value is not None else None)
+
+    def follow(self, later: Tail) -> None:
+        """Take what a later stretch of the log holds."""
+        self._chunks |= later._chunks
+        self.conflicts |= later.conflicts
+        for released, manifest in later._manifests.items():
+            self._announced(released, manifest)
+
+    def _announced(self, released: int, manifest: Manifest | None) -> None:
+        before = self._manifests.get(released)
         self._manifests[released] = manifest
-        if before and before.engine == manifest.engine and before.digest != manifest.digest:
+        if manifest is None or before is None:
+            return
+        if before.engine == manifest.engine and before.digest != manifest.digest:
             self.conflicts.add(released)
 
     def known(self) -> tuple[Manifest, ...]:
-        return tuple(self._manifests[released] for released in sorted(self._manifests))
+        """The manifests, lowest first."""
+        found = (self._manifests[released] for released in sorted(self._manifests))
+        return tuple(manifest for manifest in found if manifest is not None)
 
-    def verified(self) -> Iterator[tuple[Manifest, bytes]]:
-        """Checkpoints whose chunks and manifest agree, highest first."""
+    def strays(self) -> tuple[Segment, ...]:
+        """Segments that no manifest refers to."""
+        known = {segment.digest for manifest in self.known() for segment in manifest.segments}
+        chunks: dict[tuple[int, str], int] = {}
+        for key, value in self._chunks.items():
+            name = read_segment_key(key)
+            if name is not None and value is not None and name[3] not in known:
+                chunks[name[2:4]] = max(chunks.get(name[2:4], 0), name[4] + 1)
+        return tuple(Segment(*name, count) for name, count in sorted(chunks.items()))
+
+    def highest(self) -> tuple[Manifest, bytes, Segments] | None:
+        """The highest checkpoint that verifies.
+
+        None also where a higher one may verify once more of the log is read.
+        """
         for manifest in reversed(self.known()):
-            chunks = self._chunks.get(manifest.released, {})
-            present = [chunks[index] for index in range(manifest.chunks) if index in chunks]
-            state = unpack(manifest, present)
-            if state is None:
-                _log.warning(
-                    "checkpoint %s/%d at %d does not verify; an older one is tried",
-                    manifest.role, manifest.partition, manifest.released,
-                )  # fmt: skip
-            else:
-                yield manifest, state
+            if not self.reaches_back and self._lacks(manifest):
+                return None
+            found = self._verified(manifest)
+            if found is not None:
+                return manifest, *found
+            _log.warning(
+                "checkpoint %s/%d at %d does not verify; an older one is tried",
+                manifest.role, manifest.partition, manifest.released,
+            )  # fmt: skip
+        return None
+
+    def _lacks(self, manifest: Manifest) -> bool:
+        role, partition = self._mine
+        keys = state_keys(manifest)
+        for segment in manifest.segments:
+            keys += segment_keys(role, partition, segment)
+        return any(key not in self._chunks for key in keys)
+
+    def _verified(self, manifest: Manifest) -> tuple[bytes, Segments] | None:
+        role, partition = self._mine
+        state = unpack(manifest, self._present(state_keys(manifest)))
+        if state is None:
+            return None
+        packed = []
+        for segment in manifest.segments:
+            chunks = self._present(segment_keys(role, partition, segment))
+            if unpack_segment(segment, chunks) is None:
+                return None
+            packed.append((segment, chunks))
+        return state, Segments(packed)
+
+    def _present(self, keys: Iterable[bytes]) -> list[bytes]:
+        found = (self._chunks.get(key) for key in keys)
+        return [chunk for chunk in found if chunk is not None]
 
 
 def restore(settings: Settings, role: str, partition: int, engine: str) -> Restored:
@@ -91,21 +163,27 @@ def restore(settings: Settings, role: str, partition: int, engine: str) -> Resto
         Unreachable: no broker answered in time.
     """
     low, high = _ends(settings, partition)
-    span = _TAIL_RECORDS
+    span, stop = _TAIL_RECORDS, high
+    tail = Tail(role, partition)
     while True:
         start = max(low, high - span)
-        tail = _Tail(role, partition)
-        for record in read_topic(settings, "snapshots", [partition], {partition: start}):
-            tail.take(record)
-        found = next(tail.verified(), None)
-        if found is not None or start == low:
+        earlier = Tail(role, partition, reaches_back=start == low)
+        for record in read_topic(
+            settings, "snapshots", [partition], {partition: start}, {partition: stop}
+        ):
+            earlier.take(record)
+        earlier.follow(tail)
+        tail = earlier
+        found = tail.highest()
+        if found is not None or tail.reaches_back:
             break
-        span *= _TAIL_GROWTH
+        span, stop = span * _TAIL_GROWTH, start
     conflicts = tuple(sorted(tail.conflicts))
     if found is None:
         return Restored(None, None, tail.known(), conflicts)
-    check_engine(found[0], engine)
-    return Restored(found[0], found[1], tail.known(), conflicts)
+    manifest, state, segments = found
+    check_engine(manifest, engine)
+    return Restored(manifest, state, tail.known(), conflicts, segments, tail.strays())
 
 
 def check_engine(manifest: Manifest, engine: str) -> None:

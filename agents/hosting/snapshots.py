@@ -2,15 +2,18 @@
 
 Keys are `role/partition/released(20 digits)/chunk(4 digits)`, the manifest's last part is `m`.
 A checkpoint is named by what it is (how many records were released), not by who took it: two
-workers that write the same cut write the same bytes.
+workers that write the same cut write the same bytes. What does not change from one checkpoint to
+the next is in segments, which manifests refer to by the digest of their contents; their keys are
+`role/partition/released when sealed/digest/chunk`.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import cramjam
 
@@ -18,12 +21,23 @@ from tidegate.schemas.canonical import canonical_json
 from tidegate.streams.folding import Checkpoint
 
 CHUNK_BYTES = 900_000
+KEPT_CHECKPOINTS = 2
 _ZSTD_LEVEL = 1
+
+
+class Segment(NamedTuple):
+    """A segment in the topic: records released when it was sealed, SHA-256 of its content (hex),
+    how many chunks it has."""
+
+    sealed: int
+    digest: str
+    chunks: int
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a checkpoint holds. `digest` covers every other field but `chunks`, and the state.
+    """What a checkpoint holds. `digest` covers every other field but numbers of chunks, and the
+    state.
 
     `barrier` names the engine for which the old one left this state, else it is empty.
     """
@@ -37,6 +51,7 @@ class Manifest:
     barrier: str
     chunks: int
     digest: str
+    segments: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +62,53 @@ class Packed:
     chunks: tuple[bytes, ...]
 
 
-def pack(role: str, engine: str, checkpoint: Checkpoint) -> Packed:
+def pack(
+    role: str, engine: str, checkpoint: Checkpoint, segments: tuple[Segment, ...] = ()
+) -> Packed:
     """Compress and sign off a checkpoint. Slow for large states; made for a thread."""
-    compressed = bytes(cramjam.zstd.compress(checkpoint.state, _ZSTD_LEVEL))
-    starts = range(0, len(compressed), CHUNK_BYTES)
-    chunks = tuple(compressed[start : start + CHUNK_BYTES] for start in starts)
-    identity: dict[str, Any] = {
-        "role": role,
-        "partition": checkpoint.partition,
-        "released": checkpoint.released,
-        "next_offsets": checkpoint.next_offsets,
-        "log_times_ms": checkpoint.log_times_ms,
-        "engine": engine,
-        "barrier": checkpoint.barrier,
-    }
-    digest = _digest(identity, checkpoint.state)
-    return Packed(Manifest(**identity, chunks=len(chunks), digest=digest), chunks)
+    chunks = compressed_chunks(checkpoint.state)
+    unsigned = Manifest(
+        role=role,
+        partition=checkpoint.partition,
+        released=checkpoint.released,
+        next_offsets=checkpoint.next_offsets,
+        log_times_ms=checkpoint.log_times_ms,
+        engine=engine,
+        barrier=checkpoint.barrier,
+        chunks=len(chunks),
+        digest="",
+        segments=segments,
+    )
+    return Packed(replace(unsigned, digest=_digest(unsigned, checkpoint.state)), chunks)
 
 
-def unpack(manifest: Manifest, chunks: list[bytes]) -> bytes | None:
+def unpack(manifest: Manifest, chunks: Sequence[bytes]) -> bytes | None:
     """The state of a checkpoint, or None when chunks and manifest do not belong together."""
-    if len(chunks) != manifest.chunks:
+    state = _decompressed(manifest.chunks, chunks)
+    return state if state is not None and _digest(manifest, state) == manifest.digest else None
+
+
+def compressed_chunks(content: bytes) -> tuple[bytes, ...]:
+    """Compressed, in pieces that fit into records."""
+    compressed = bytes(cramjam.zstd.compress(content, _ZSTD_LEVEL))
+    starts = range(0, len(compressed), CHUNK_BYTES)
+    return tuple(compressed[start : start + CHUNK_BYTES] for start in starts)
+
+
+def unpack_segment(segment: Segment, chunks: Sequence[bytes]) -> bytes | None:
+    """The content of a segment, or None when these chunks are not its own."""
+    content = _decompressed(segment.chunks, chunks)
+    is_sound = content is not None and sha256(content).hexdigest() == segment.digest
+    return content if is_sound else None
+
+
+def _decompressed(count: int, chunks: Sequence[bytes]) -> bytes | None:
+    if len(chunks) != count:
         return None
     try:
-        state = bytes(cramjam.zstd.decompress(b"".join(chunks)))
+        return bytes(cramjam.zstd.decompress(b"".join(chunks)))
     except cramjam.DecompressionError:
         return None
-    identity = asdict(manifest)
-    del identity["chunks"], identity["digest"]
-    return state if _digest(identity, state) == manifest.digest else None
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -97,6 +130,10 @@ def decode_manifest(value: bytes) -> Manifest | None:
             barrier=str(fields["barrier"]),
             chunks=int(fields["chunks"]),
             digest=str(fields["digest"]),
+            segments=tuple(
+                Segment(int(sealed), str(digest), int(chunks))
+                for sealed, digest, chunks in fields["segments"]
+            ),
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
@@ -129,14 +166,79 @@ def read_key(key: bytes | None) -> tuple[str, int, int, int | None] | None:
         return None
 
 
-def tombstone_keys(manifest: Manifest) -> list[bytes]:
-    """Keys to delete so that a checkpoint is gone; its manifest last, so that none is forgotten."""
+def segment_keys(role: str, partition: int, segment: Segment) -> list[bytes]:
+    """Keys of the chunks of a segment.
+
+    >>> segment_keys("joiner", 3, Segment(1_200_000, "ab12", 1))
+    [b'joiner/3/00000000000001200000/ab12/0000']
+    """
+    name = f"{role}/{partition}/{segment.sealed:020d}/{segment.digest}"
+    return [f"{name}/{chunk:04d}".encode() for chunk in range(segment.chunks)]
+
+
+def read_segment_key(key: bytes | None) -> tuple[str, int, int, str, int] | None:
+    """(role, partition, released when sealed, digest, chunk), or None for any other key.
+
+    >>> read_segment_key(b"joiner/3/00000000000001200000/ab12/0000")
+    ('joiner', 3, 1200000, 'ab12', 0)
+    """
+    try:
+        role, partition, sealed, digest, chunk = (key or b"").decode().split("/")
+        return role, int(partition), int(sealed), digest, int(chunk)
+    except ValueError:
+        return None
+
+
+def state_keys(manifest: Manifest) -> list[bytes]:
+    """Keys of the chunks of a checkpoint's state."""
     role, partition, released = manifest.role, manifest.partition, manifest.released
-    chunks = [chunk_key(role, partition, released, chunk) for chunk in range(manifest.chunks)]
-    return [*chunks, manifest_key(role, partition, released)]
+    return [chunk_key(role, partition, released, chunk) for chunk in range(manifest.chunks)]
 
 
-def _digest(identity: dict[str, Any], state: bytes) -> str:
+def tombstone_keys(manifest: Manifest) -> list[bytes]:
+    """Keys to delete so that a checkpoint is gone; its manifest last, so that none is forgotten.
+
+    Its segments may be those of other checkpoints too.
+    """
+    own = manifest_key(manifest.role, manifest.partition, manifest.released)
+    return [*state_keys(manifest), own]
+
+
+class Kept(NamedTuple):
+    """What stays in the topic once a checkpoint is announced, and the keys to delete, in order."""
+
+    manifests: list[Manifest]
+    segments: list[Segment]
+    deleted: list[bytes]
+
+
+def keep_newest(
+    manifest: Manifest, known: Iterable[Manifest], segments: Iterable[Segment]
+) -> Kept:
+    """Keep the newest checkpoints up to `manifest`, which is announced, and all above it.
+
+    So a zombie only reaches its own elders. Once a segment is needed no more at some cut, it is
+    needed at none after it: what was sealed before this checkpoint and is needed by none that is
+    kept is gone for good, whoever wrote it.
+    """
+    by_released = {each.released: each for each in (*known, manifest)}
+    ordered = [by_released[released] for released in sorted(by_released)]
+    first_kept = max(0, ordered.index(manifest) + 1 - KEPT_CHECKPOINTS)
+    kept = ordered[first_kept:]
+    needed = {segment.digest for each in kept for segment in each.segments}
+    held, deleted = [], [key for old in ordered[:first_kept] for key in tombstone_keys(old)]
+    for segment in segments:
+        if segment.sealed > manifest.released or segment.digest in needed:
+            held.append(segment)
+        else:
+            deleted += segment_keys(manifest.role, manifest.partition, segment)
+    return Kept(kept, held, deleted)
+
+
+def _digest(manifest: Manifest, state: bytes) -> str:
+    identity = asdict(manifest)
+    del identity["chunks"], identity["digest"]
+    identity["segments"] = [segment.digest for segment in manifest.segments]
     hasher = sha256(canonical_json(identity).encode())
     hasher.update(state)
     return hasher.hexdigest()

@@ -38,8 +38,8 @@ _HELD_MAX: Final = 4_096
 _CLASSES_MS: Final = 60_000 << np.arange(32)
 """Deadlines up to a minute ahead are one class, up to two minutes the next, up to four, ..."""
 _ENTRIES: Final = np.dtype([("key", "<u8", 2), ("entry", f"V{ENTRY_BYTES}")])
-_KEPT_SHARE: Final = 3
-_KEPT_SLACK: Final = 1_000_000
+KEPT_SHARE: Final = 3
+KEPT_SLACK: Final = 1_000_000
 """A changelog may keep so many times the requests there are, and so many more."""
 SEGMENT_ROWS: Final = 65_536
 
@@ -115,7 +115,7 @@ class Changelog:
     def is_swollen(self, requests: int) -> bool:
         """Whether very much more is kept than so many requests need: most of them were given up."""
         kept = sum(sealed.opened for sealed in self._sealed)
-        return kept > _KEPT_SHARE * requests + _KEPT_SLACK
+        return kept > KEPT_SHARE * requests + KEPT_SLACK
 
     def rebase(self, changes: Changes) -> None:
         """Begin anew with what is known now; serial numbers of `changes` begin at 0."""
@@ -128,17 +128,17 @@ class Changelog:
         self._parts = [changes]
         self._sealed.clear()
 
-    def seal(self, remembered_ms: int, log_time_ms: int) -> list[bytes]:
-        """Everything since the last time, as segments; those are needed no more whose requests
-        had all closed before `remembered_ms`."""
+    def seal(self, remembered_ms: int, log_time_ms: int) -> dict[str, bytes]:
+        """Everything since the last time, as segments by digest; those are needed no more whose
+        requests had all closed before `remembered_ms`."""
         self._sealed = [it for it in self._sealed if it.until_ms >= remembered_ms]
         changes = self._gathered(remembered_ms)
-        contents = []
+        contents = dict[str, bytes]()
         for part in _by_class(changes, self._began_ms):
             content = encode_changes(part)
             digest = sha256(content).hexdigest()
             self._sealed.append(_Sealed(digest, part.until_ms, len(part.opened)))
-            contents.append(content)
+            contents[digest] = content
         self._parts = []
         self._began_ms = log_time_ms
         return contents

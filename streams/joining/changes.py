@@ -6,7 +6,7 @@ happened: requests are numbered as they open, outcomes and shadows as they are j
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,8 +65,8 @@ class Changes:
 
     def since(self, until_ms: int) -> Changes:
         """Without those whose requests had closed before a time."""
-        tables = (self.opened, self.joined, self.given_up)
-        return self.where(*(table["until_ms"] >= until_ms for table in tables))
+        masks = [table["until_ms"] >= until_ms for table in (self.opened, self.joined, self.given_up)]
+        return self if all(mask.all() for mask in masks) else self.where(*masks)
 
 
 def no_changes() -> Changes:
@@ -94,7 +94,9 @@ def encode_changes(changes: Changes) -> bytes:
     """As bytes, column by column: alike stands beside alike, and compresses well."""
     sections = [changes.features.tobytes()]
     for table in (changes.opened, changes.joined, changes.given_up):
-        for name, column in _columns(table):
+        if not len(table):
+            sections.append(b"")
+        for name, column in _columns(table) if len(table) else ():
             # Times and serial numbers differ little from one row to the next.
             is_even = name in ("until_ms", "serial", "after")
             sections.append((np.diff(column, prepend=0) if is_even else column).tobytes())
@@ -102,14 +104,10 @@ def encode_changes(changes: Changes) -> bytes:
 
 
 def decode_changes(data: bytes) -> Changes:
-    """The changes again.
-
-    Raises:
-        ValueError: these are no changes.
-    """
+    """The changes again; of bytes that are known to be changes."""
     features, *sections = split(data)
-    places = iter(sections)
-    tables = [_table(dtype, places) for dtype in _TABLES]
+    rest = iter(sections)
+    tables = [_table(dtype, rest) for dtype in _TABLES]
     return Changes(tables[0], np.frombuffer(features, "<f8"), tables[1], tables[2])
 
 
@@ -125,23 +123,20 @@ def _columns(table: Array) -> list[tuple[str, Array]]:
     return columns
 
 
-def _table(dtype: np.dtype[Any], places: Any) -> Array:
-    columns: dict[str, Array] = {}
-    count = -1
-    for name in dtype.names or ():
+def _table(dtype: np.dtype[Any], sections: Iterator[bytes]) -> Array:
+    first = next(sections)
+    table = np.empty(len(first) // 8, dtype)
+    for name in (dtype.names or ()) if first else ():
         if name in _ROWS:
-            rows = np.empty(count, _ROWS[name])
+            rows = np.empty(len(table), _ROWS[name])
             for part in rows.dtype.names or ():
-                rows[part] = np.frombuffer(next(places), rows.dtype[part])
-            columns[name] = rows.view(dtype[name])
+                rows[part] = np.frombuffer(next(sections), rows.dtype[part])
+            table[name] = rows.view(dtype[name])
         elif name == "key":
-            columns[name] = np.frombuffer(next(places), "<u8").reshape(-1, 2)
+            table[name] = np.frombuffer(next(sections), "<u8").reshape(-1, 2)
         else:
-            columns[name] = np.cumsum(np.frombuffer(next(places), "<i8"))
-        count = len(columns[name])
-    table = np.empty(count, dtype)
-    for name, column in columns.items():
-        table[name] = column
+            section = first if name == "until_ms" else next(sections)
+            table[name] = np.cumsum(np.frombuffer(section, "<i8"))
     return table
 
 

@@ -50,8 +50,8 @@ class Joiner:
         """Markers concern the fold; here they only count as covered."""
         self.state.batches.covers[rank] = offset + 1
 
-    def seal(self) -> list[bytes]:
-        """What requests have learned since the last time, as segments that never change again."""
+    def seal(self) -> dict[str, bytes]:
+        """What requests have learned since the last time, as segments by digest."""
         return self.state.seal()
 
     @property

@@ -97,7 +97,7 @@ def changes_of(dumped: Dumped, deadlines_ms: Array) -> Changes:
     extras, start = np.frombuffer(dumped.extras, np.uint8), 0
     for size in np.unique(sizes).tolist():
         alike = np.flatnonzero(sizes == size)
-        block = extras[start : start + size * len(alike)].reshape(-1, size)
+        block = extras[start : start + size * len(alike)].reshape(len(alike), size)
         start += block.size
         if is_open_size(size + CLOSED_BYTES):
             octets[alike, _HEAD_BYTES:] = block[:, :_REST_BYTES]

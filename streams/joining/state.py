@@ -135,8 +135,8 @@ class JoinState:
         self.batches.load(head["batches"], blocks)
         self.counts = head["counts"]
 
-    def seal(self) -> list[bytes]:
-        """What requests have learned since the last time, as segments that never change again."""
+    def seal(self) -> dict[str, bytes]:
+        """What requests have learned since the last time, as segments by digest."""
         requests = self.requests
         if self.changelog.is_swollen(requests.open_count + requests.closed_count):
             deadlines_ms, dumped = requests.dump()

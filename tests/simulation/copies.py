@@ -11,6 +11,7 @@ from tests.simulation.workers import TOPICS, Role, reference
 from tests.simulation.world import World
 from tidegate.schemas.marks import Marker
 from tidegate.streams.folding import PartitionFold
+from tidegate.streams.joining.joiner import Joiner
 from tidegate.streams.merge import Run
 from tidegate.streams.output import Output
 
@@ -23,7 +24,7 @@ def check_copies(world: World, role: Role, fold: PartitionFold, outputs: list[Ou
     wanted: dict[Place, list[Output]] = {}
     for output in outputs:
         wanted.setdefault((output.topic, output.partition), []).append(output)
-    dumps: dict[int, bytes] = {}
+    dumps: dict[int, tuple[bytes, tuple[str, ...]]] = {}
     bases: dict[int, Counter[Place]] = {-1: Counter()}
     for worker in world.all_workers:
         if worker.role != role:
@@ -37,17 +38,28 @@ def check_copies(world: World, role: Role, fold: PartitionFold, outputs: list[Ou
                 hold(name, False, role, "incarnation", worker.incarnation, told)
         for checkpoint, counts in worker.checkpoints:
             bases[checkpoint.released] = base + counts
-            before = dumps.setdefault(checkpoint.released, checkpoint.state)
-            hold("I15", before == checkpoint.state, role, "two states at", checkpoint.released)
+            found = checkpoint.state, checkpoint.segments
+            before = dumps.setdefault(checkpoint.released, found)
+            hold("I15", before == found, role, "two states at", checkpoint.released)
+            world.seen["segments referred to"] += bool(checkpoint.segments)
     live = world.alive(role)
     for rank, topic in enumerate(TOPICS[role.name]):
         end = len(world.cluster.logs[topic.name, role.partition].entries)
         hold("I20", live.fold.merge.fetch_offsets[rank] == end, role, "lags on", topic.name)
     hold("I15", live.fold.dump() == fold.dump(), role, "state after crashes differs")
+    hold("I15", _requests(live.fold) == _requests(fold), role, "requests after crashes differ")
     for place, all_of_it in wanted.items():
         done = bases[live.restored][place] + len(live.emitted.get(place, ()))
         hold("I4", done == len(all_of_it), role, place, "put out", done, "of", len(all_of_it))
     hold("I20", not live.queue, role, "still owes", len(live.queue))
+
+
+def _requests(fold: PartitionFold) -> tuple[object, ...]:
+    """Every request in memory, which a dump tells of by the changes that led to it alone."""
+    if not isinstance(fold.handler, Joiner):
+        return ()
+    deadlines_ms, dumped = fold.handler.state.requests.dump()
+    return (deadlines_ms.tolist(), *dumped)
 
 
 class _Recorder:

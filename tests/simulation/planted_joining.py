@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
+
+import numpy as np
 
 from tests.simulation.planting import JOINING, Bug, before, nothing
 from tidegate.agents import ticker
-from tidegate.agents.hosting import restore
-from tidegate.agents.hosting.snapshots import Manifest, unpack
+from tidegate.agents.hosting import restore, snapshots
+from tidegate.agents.hosting.snapshots import Manifest, Segment, unpack, unpack_segment
 from tidegate.schemas.marks import Marker
 from tidegate.streams import folding, merge
 from tidegate.streams.joining import (
     attribution,
     batches,
+    changelog,
     contexts,
     predictions,
+    rebuilding,
     requests,
     waiting,
 )
+from tidegate.streams.joining.changes import encode_changes, together
 
 
 def _find_by_value(state: bytes, start: int, name: bytes) -> int:
@@ -53,13 +59,13 @@ def _summary_by_arrival(entries: bytes) -> Any:
 _summarise = attribution.summarise
 
 
-def _load_without_times(self: Any, state: bytes) -> None:
-    _load(self, state)
+def _load_without_times(self: Any, state: bytes, segments: Any = ()) -> None:
+    _load(self, state, segments)
     self.merge = merge.Merge(self.merge.next_offsets, [0] * 3, self.merge.jumps_ms)
 
 
-def _load_without_jumps(self: Any, state: bytes) -> None:
-    _load(self, state)
+def _load_without_jumps(self: Any, state: bytes, segments: Any = ()) -> None:
+    _load(self, state, segments)
     self.merge = merge.Merge(self.merge.next_offsets, self.merge.log_times_ms)
 
 
@@ -86,6 +92,43 @@ def _trusting(manifest: Manifest, chunks: list[bytes]) -> bytes | None:
     return state if state is not None or not chunks else b"".join(chunks)
 
 
+def _believing(segment: Segment, chunks: list[bytes]) -> bytes | None:
+    content = unpack_segment(segment, chunks)
+    return encode_changes(together([])) if content is None and chunks else content
+
+
+def _later(self: Any, head: Any, changes: Any, now_ms: int) -> Any:
+    opened = changes.opened.copy()
+    opened["until_ms"][opened["until_ms"] > now_ms] += 100
+    return self, head, replace(changes, opened=opened), now_ms
+
+
+def _mark_too_low(self: Any) -> None:
+    missing = len(self.entries) - len(self._afters)
+    self._afters += [max(0, self._opened + len(self.rows) - 1)] * missing
+
+
+def _load_without_parts(self: Any, head: Any, data: bytes) -> Any:
+    changes = _load_changelog(self, head, data)
+    self._parts = []
+    return changes
+
+
+_load_changelog = changelog.Changelog.load
+
+
+def _keeping_too_little(
+    manifest: Manifest, known: Any, segments: Any
+) -> snapshots.Kept:
+    manifests, held, deleted = _keep_newest(manifest, known, segments)
+    needed = {segment.digest for segment in manifest.segments}
+    for segment in held:
+        if segment.digest not in needed:
+            deleted += snapshots.segment_keys(manifest.role, manifest.partition, segment)
+    return snapshots.Kept(manifests, held, deleted)
+
+
+_keep_newest = snapshots.keep_newest
 
 
 BUGS: Final[Mapping[str, Bug]] = {
@@ -123,11 +166,29 @@ BUGS: Final[Mapping[str, Bug]] = {
         requests.Requests, "forget",
         before(requests.Requests, "forget", lambda self, through, most:
                 (self, through + 2_000, most))),
-    "timers lose the last": Bug(
-        "a restart forgets one open request's timer", JOINING, requests.Requests, "load",
-        before(requests.Requests, "load", lambda self, head, dumped:
-                (self, {**head, "timers": [[at, n - (number == len(head["timers"]) - 1)]
-                        for number, (at, n) in enumerate(head["timers"])]}, dumped))),
+    "deadlines moved": Bug(
+        "after a restart requests close 100 ms late", JOINING, requests.Requests, "load",
+        before(requests.Requests, "load", _later)),
+    "given up and back": Bug(
+        "after a restart a request that was given up is open again", JOINING, rebuilding,
+        "_given_up", lambda opened, given_up: np.zeros(len(opened), dtype=np.bool_)),
+    "segments dropped early": Bug(
+        "closed requests are remembered without the segments that tell of them", JOINING,
+        changelog.Changelog, "seal",
+        before(changelog.Changelog, "seal", lambda self, remembered_ms, now_ms:
+                (self, now_ms + 1, now_ms))),
+    "entries disowned": Bug(
+        "after a restart what was joined to the newest request is gone", JOINING,
+        changelog.Changelog, "mark", _mark_too_low),
+    "changes forgotten at a seal": Bug(
+        "what was learned since the last checkpoint is in no segment after a restart", JOINING,
+        changelog.Changelog, "load", _load_without_parts),
+    "damaged segment believed": Bug(
+        "a segment that does not verify is gone on from", JOINING, restore, "unpack_segment",
+        _believing),
+    "segments deleted too early": Bug(
+        "a segment goes when the newest checkpoint does not need it, though an older one does",
+        JOINING, snapshots, "keep_newest", _keeping_too_little),
     "waiting lost at a restart": Bug(
         "outcomes that wait for their prediction are gone after a restart", JOINING,
         waiting.Waiting, "load", nothing),

@@ -29,6 +29,7 @@ from tidegate.schemas.decoding.batch import BatchDecoder
 from tidegate.schemas.events import BucketRange
 from tidegate.streams import folding, routing
 from tidegate.streams.deciding import decider, experiment
+from tidegate.streams.joining import changelog
 
 
 @dataclass(slots=True)
@@ -91,6 +92,9 @@ def _time_and_constants(schedule: Schedule) -> Iterator[World]:
     changes: list[tuple[Any, str, Any]] = [
         *((module, "time", clock) for module in TIMED),
         (folding, "CUT_RECORDS", schedule.config.cut_records),
+        (folding, "SEGMENT_RECORDS", schedule.config.segment_records),
+        (changelog, "SEGMENT_ROWS", 3),
+        (changelog, "KEPT_SLACK", 3),
         (decider, "decode_observation", batch_of),
         (experiment, "allocate", _allocate),
     ]

@@ -42,6 +42,11 @@ class Config:
     audited: bool
 
     @property
+    def segment_records(self) -> int:
+        """After how many records segments are sealed; not drawn: old seeds mean what they meant."""
+        return (4, 25, 100_000)[self.seed % 3]
+
+    @property
     def joining(self) -> JoinerSettings:
         """The joiner's settings: short times, so that a schedule sees all of them pass."""
         return JoinerSettings(

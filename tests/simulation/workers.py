@@ -8,26 +8,31 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tests.simulation.logs import Cluster, Entry, Place
-from tidegate.agents.hosting.checkpoints import KEPT_CHECKPOINTS
-from tidegate.agents.hosting.restore import _Tail
+from tidegate.agents.hosting import snapshots as real
+from tidegate.agents.hosting.restore import Tail
 from tidegate.agents.hosting.snapshots import (
     Manifest,
-    chunk_key,
+    Segment,
+    compressed_chunks,
     encode_manifest,
     manifest_key,
     pack,
-    tombstone_keys,
+    read_key,
+    segment_keys,
+    state_keys,
 )
 from tidegate.agents.kafka import Record
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.deciding.decider import Decider
-from tidegate.streams.folding import Checkpoint, Handler, PartitionFold
+from tidegate.streams.folding import Checkpoint, Handler, PartitionFold, Sealed
 from tidegate.streams.joining.joiner import Joiner
 from tidegate.streams.joining.settings import JoinerSettings
 from tidegate.streams.output import Emit, Output
 
 ENGINE = "engine"
-CRASH_POINTS = ("fetch", "feed", "emit", "drain", "acknowledge", "chunk", "manifest", "tombstone")
+CRASH_POINTS = (
+    "fetch", "feed", "emit", "drain", "acknowledge", "segment", "chunk", "manifest", "tombstone",
+)  # fmt: skip
 TOPICS = {role: merged_topics(role) for role in ("joiner", "decider")}
 
 
@@ -49,9 +54,9 @@ class Snapshots:
 
     records: list[tuple[bytes, bytes | None]] = field(default_factory=list)
 
-    def tail(self, role: Role) -> _Tail:
+    def tail(self, role: Role) -> Tail:
         """What the real loader makes of it."""
-        tail = _Tail(role.name, role.partition)
+        tail = Tail(role.name, role.partition)
         for offset, (key, value) in enumerate(self.records):
             tail.take(Record("snapshots", role.partition, offset, 0, key, value, ()))
         return tail
@@ -61,6 +66,9 @@ class Snapshots:
         places = [n for n, (key, value) in enumerate(self.records) if value and key[-1:] != b"m"]
         if not places:
             return False
+        segments = [n for n in places if read_key(self.records[n][0]) is None]
+        if segments and choice % 2:
+            places = segments
         place = places[-1 - choice % min(2, len(places))]
         key, value = self.records[place]
         assert value is not None
@@ -95,8 +103,11 @@ class Worker:
     emitted: dict[Place, list[Output]] = field(default_factory=dict)
     checkpoints: list[tuple[Checkpoint, Counter[Place]]] = field(default_factory=list)
     written: list[Manifest] = field(default_factory=list)
+    sealed: list[Sealed] = field(default_factory=list)
+    segments: dict[str, Segment] = field(default_factory=dict)
     armed: tuple[str, int] | None = None
     passed_over: bool = False
+    has_segments: bool = False
     restored: int = -1
     sent: int = 0
 
@@ -121,6 +132,10 @@ class Worker:
         counts = Counter({place: len(outputs) for place, outputs in self.emitted.items()})
         self.checkpoints.append((checkpoint, counts))
         self.waiting.append((checkpoint, self.sent))
+
+    def seal(self, sealed: Sealed) -> None:
+        """A cut at which segments were sealed."""
+        self.sealed.append(sealed)
 
     def work(self, rank: int, limit: int, back: int = 0) -> bool:
         """One fetch of one topic, through the fold; whether there was anything new."""
@@ -151,28 +166,41 @@ class Worker:
             self.cluster.append(place, Entry(output.value, None, output.key, self.now_ms()))
         self.queue[:] = left
         self.reach("acknowledge")
+        self._write_segments()
         self._write_checkpoints()
+
+    def _write_segments(self) -> None:
+        # Nothing vouches for them yet: they wait for no output.
+        while self.sealed:
+            sealed = self.sealed.pop(0)
+            for digest, content in sealed.contents.items():
+                chunks = compressed_chunks(content)
+                segment = Segment(sealed.released, digest, len(chunks))
+                keys = segment_keys(self.role.name, self.role.partition, segment)
+                for key, chunk in zip(keys, chunks, strict=True):
+                    self.snapshots.records.append((key, chunk))
+                    self.reach("segment")
+                self.segments[digest] = segment
 
     def _write_checkpoints(self) -> None:
         # The first of the queue is the earliest: a later one that arrived says nothing of it.
         while self.waiting and not (self.queue and self.queue[0][0] < self.waiting[0][1]):
             checkpoint, _ = self.waiting.pop(0)
-            packed = pack(self.role.name, ENGINE, checkpoint)
+            segments = tuple(self.segments[digest] for digest in checkpoint.segments)
+            packed = pack(self.role.name, ENGINE, checkpoint, segments)
             manifest, records = packed.manifest, self.snapshots.records
-            for index, chunk in enumerate(packed.chunks):
-                key = chunk_key(self.role.name, manifest.partition, manifest.released, index)
+            for key, chunk in zip(state_keys(manifest), packed.chunks, strict=True):
                 records.append((key, chunk))
                 self.reach("chunk")
             key = manifest_key(self.role.name, manifest.partition, manifest.released)
             records.append((key, encode_manifest(manifest)))
             self.reach("manifest")
-            self.written = [it for it in self.written if it.released != manifest.released]
-            self.written.append(manifest)
-            for old in self.written[:-KEPT_CHECKPOINTS]:
-                for key in tombstone_keys(old):
-                    records.append((key, None))
-                    self.reach("tombstone")
-            del self.written[:-KEPT_CHECKPOINTS]
+            kept = real.keep_newest(manifest, self.written, self.segments.values())
+            self.written = kept.manifests
+            self.segments = {segment.digest: segment for segment in kept.segments}
+            for key in kept.deleted:
+                records.append((key, None))
+                self.reach("tombstone")
 
 
 def boot(
@@ -192,14 +220,20 @@ def boot(
     def keep(checkpoint: Checkpoint) -> None:
         worker.keep(checkpoint)
 
-    fold = PartitionFold(role.partition, 3, make(role, emit), keep, checkpoint_records)
+    def seal(sealed: Sealed) -> None:
+        worker.seal(sealed)
+
+    fold = PartitionFold(role.partition, 3, make(role, emit), keep, checkpoint_records, seal)
     worker = Worker(role, cluster, snapshots, fold, incarnation, now_ms)
     tail = snapshots.tail(role)
-    found = next(tail.verified(), None)
+    found = tail.highest()
     worker.written = [it for it in tail.known() if found and it.released <= found[0].released]
+    named = [segment for manifest in worker.written for segment in manifest.segments]
+    worker.segments = {segment.digest: segment for segment in (*tail.strays(), *named)}
     worker.passed_over = len(tail.known()) > len(worker.written)
     if found is not None:
-        fold.load(found[1])
+        fold.load(found[1], found[2])
+        worker.has_segments = bool(found[0].segments)
         worker.restored = fold.released
     return worker
 

@@ -117,6 +117,7 @@ class World:
         self.workers[role] = worker
         self.all_workers.append(worker)
         self.seen["started from a checkpoint" if worker.restored >= 0 else "started anew"] += 1
+        self.seen["started from segments"] += worker.has_segments
         self.seen["older checkpoint used"] += worker.passed_over
         return worker
 
