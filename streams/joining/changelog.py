@@ -63,7 +63,6 @@ class Changelog:
 
     __slots__ = (
         "_afters",
-        "_began_ms",
         "_given_up",
         "_grace_ms",
         "_joined",
@@ -84,7 +83,6 @@ class Changelog:
         self._afters: list[int] = []
         self._given_up: list[tuple[int, int, bytes]] = []
         self._grace_ms = grace_ms
-        self._began_ms = 0
         # How many requests opened and how many entries there were before those in the lists.
         self._opened = 0
         self._joined = 0
@@ -134,20 +132,18 @@ class Changelog:
         self._sealed = [it for it in self._sealed if it.until_ms >= remembered_ms]
         changes = self._gathered(remembered_ms)
         contents = dict[str, bytes]()
-        for part in _by_class(changes, self._began_ms):
+        for part in _by_class(changes, log_time_ms):
             content = encode_changes(part)
             digest = sha256(content).hexdigest()
             self._sealed.append(_Sealed(digest, part.until_ms, len(part.opened)))
             contents[digest] = content
         self._parts = []
-        self._began_ms = log_time_ms
         return contents
 
     def dump(self, remembered_ms: int) -> tuple[dict[str, Any], bytes]:
         """What is not in segments: numbers, and the changes since the last seal."""
         changes = self._gathered(remembered_ms)
         head = {
-            "began_ms": self._began_ms,
             "opened": self._opened,
             "joined": self._joined,
             "sealed": [[it.digest, it.until_ms, it.opened] for it in self._sealed],
@@ -156,7 +152,6 @@ class Changelog:
 
     def load(self, head: Mapping[str, Any], data: bytes) -> Changes:
         """Become what `dump` told; must be new. Returns the changes since the last seal."""
-        self._began_ms = head["began_ms"]
         self._opened, self._joined = head["opened"], head["joined"]
         self._sealed = [_Sealed(*item) for item in head["sealed"]]
         changes = decode_changes(data)
@@ -214,10 +209,10 @@ class Changelog:
         return table
 
 
-def _by_class(changes: Changes, began_ms: int) -> Iterator[Changes]:
-    """Changes by how far ahead of `began_ms` their deadlines are, none of them too large."""
+def _by_class(changes: Changes, log_time_ms: int) -> Iterator[Changes]:
+    """Changes by how far ahead of log time their deadlines are, none of them too large."""
     tables = (changes.opened, changes.joined, changes.given_up)
-    classes = [np.searchsorted(_CLASSES_MS, table["until_ms"] - began_ms) for table in tables]
+    classes = [np.searchsorted(_CLASSES_MS, table["until_ms"] - log_time_ms) for table in tables]
     for number in np.flatnonzero(np.bincount(np.concatenate(classes))).tolist():
         part = changes.where(*(found == number for found in classes))
         counts = (len(part.opened), len(part.joined), len(part.given_up))

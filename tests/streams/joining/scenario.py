@@ -26,6 +26,7 @@ class Scenario:
         self.settings = settings
         self.outputs: list[Output] = []
         self.joiner = Joiner(0, settings, "engine", self.outputs.append)
+        self.segments: dict[str, bytes] = {}
         self.offsets = [0, 0, 0]
         self.now_ms = 0
         self.at(0)
@@ -67,12 +68,20 @@ class Scenario:
         occurred_ms = self.now_ms if at_ms is None else at_ms
         return self.send(2, outcome(request_id, BEGIN_MS + occurred_ms, value, **fields))
 
+    def seal(self) -> Scenario:
+        """What requests have learned goes into segments."""
+        self.segments |= self.joiner.seal()
+        return self
+
     def reload(self) -> Scenario:
-        """Go on in another joiner, from the dumped state; outputs are kept."""
-        state = self.joiner.dump()
+        """Go on in another joiner, from the dumped state and its segments; outputs are kept."""
+        before = self.joiner
+        state, segments = before.dump(), [self.segments[digest] for digest in before.segments]
         self.joiner = Joiner(0, self.settings, "engine", self.outputs.append)
-        self.joiner.load(state)
+        self.joiner.load(state, segments)
         assert self.joiner.dump() == state
+        assert self.joiner.segments == before.segments
+        assert requests_of(self.joiner) == requests_of(before)
         return self
 
     # -- out
@@ -121,3 +130,9 @@ def _named(batch: ObservationBatch, name: str, value: Any) -> Any:
     if name in ("metric", "source", "feature", "name"):
         return batch.names[value]
     return value
+
+
+def requests_of(joiner: Joiner) -> tuple[object, ...]:
+    """Every request a joiner remembers, whole, with its deadline, in an order of their own."""
+    deadlines_ms, dumped = joiner.state.requests.dump()
+    return (deadlines_ms.tolist(), *dumped)

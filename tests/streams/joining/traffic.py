@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from tidegate.schemas.events import Outcome, Prediction, ShadowPrediction
 from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import Tick
 from tidegate.schemas.observation_reading import decode_observation
-from tidegate.streams.folding import Checkpoint, PartitionFold
+from tidegate.streams.folding import Checkpoint, PartitionFold, Sealed
 from tidegate.streams.joining.joiner import Joiner
 from tidegate.streams.joining.settings import JoinerSettings
 from tidegate.streams.output import Output
@@ -146,6 +146,7 @@ class Joined:
     joiner: Joiner
     outputs: list[Output]
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    segments: dict[str, bytes] = field(default_factory=dict)
     emitted_before: list[int] = field(default_factory=list)
 
     @property
@@ -159,9 +160,12 @@ class Joined:
 
 
 def start(
-    settings: JoinerSettings = SETTINGS, checkpoint_records: int = 10**9, state: bytes | None = None
+    settings: JoinerSettings = SETTINGS,
+    checkpoint_records: int = 10**9,
+    state: bytes | None = None,
+    segments: Iterable[bytes] = (),
 ) -> Joined:
-    """A joiner, new or from a dumped state."""
+    """A joiner, new or from a dumped state and its segments."""
     outputs: list[Output] = []
     joiner = Joiner(1, settings, "engine-1", outputs.append)
 
@@ -169,9 +173,13 @@ def start(
         joined.checkpoints.append(checkpoint)
         joined.emitted_before.append(len(outputs))
 
-    joined = Joined(PartitionFold(1, 3, joiner, keep, checkpoint_records), joiner, outputs)
+    def seal(sealed: Sealed) -> None:
+        joined.segments |= sealed.contents
+
+    fold = PartitionFold(1, 3, joiner, keep, checkpoint_records, seal)
+    joined = Joined(fold, joiner, outputs)
     if state is not None:
-        joined.fold.load(state)
+        joined.fold.load(state, segments)
     return joined
 
 
@@ -182,8 +190,9 @@ def join(
     seed: int | None = None,
     checkpoint_records: int = 10**9,
     state: bytes | None = None,
+    segments: Iterable[bytes] = (),
 ) -> Joined:
     """A joiner that has seen the logs; `seed` draws the order of fetches."""
-    joined = start(settings, checkpoint_records, state)
+    joined = start(settings, checkpoint_records, state, segments)
     feed_all(joined.fold, logs, sizes, None if seed is None else random.Random(seed))
     return joined
