@@ -218,17 +218,19 @@ def keep_newest(
     """Keep the newest checkpoints up to `manifest`, which is announced, and all above it.
 
     So a zombie only reaches its own elders. Once a segment is needed no more at some cut, it is
-    needed at none after it: what was sealed before this checkpoint and is needed by none that is
-    kept is gone for good, whoever wrote it.
+    needed at none after it. So what was sealed before the oldest kept checkpoint, and is needed by
+    none that is kept, is needed by none that anybody wrote behind that one.
     """
     by_released = {each.released: each for each in (*known, manifest)}
     ordered = [by_released[released] for released in sorted(by_released)]
-    first_kept = max(0, ordered.index(manifest) + 1 - KEPT_CHECKPOINTS)
+    first_kept = ordered.index(manifest) + 1 - KEPT_CHECKPOINTS
+    if first_kept < 0:
+        return Kept(ordered, list(segments), [])
     kept = ordered[first_kept:]
     needed = {segment.digest for each in kept for segment in each.segments}
     held, deleted = [], [key for old in ordered[:first_kept] for key in tombstone_keys(old)]
     for segment in segments:
-        if segment.sealed > manifest.released or segment.digest in needed:
+        if segment.sealed > kept[0].released or segment.digest in needed:
             held.append(segment)
         else:
             deleted += segment_keys(manifest.role, manifest.partition, segment)

@@ -44,7 +44,8 @@ SOMETIMES: Final = (
     *(f"reason: {name}" for name in _REASONS),
     *(f"decider: {name}" for name in _DECIDER),
     "started anew", "started from a checkpoint", "checkpoint damaged", "gap accepted",
-    "older checkpoint used", "segments referred to", "started from segments", "statistics compared", "announced jump", "audited",
+    "older checkpoint used", "segments referred to", "started from segments",
+    "statistics compared", "announced jump", "audited",
 )  # fmt: skip
 
 

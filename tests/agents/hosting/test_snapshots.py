@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
 from tidegate.agents.hosting.snapshots import (
     CHUNK_BYTES,
+    KEPT_CHECKPOINTS,
     Manifest,
+    Segment,
     chunk_key,
+    compressed_chunks,
     decode_manifest,
     encode_manifest,
+    keep_newest,
     manifest_key,
     pack,
     read_key,
+    read_segment_key,
+    segment_keys,
     tombstone_keys,
     unpack,
+    unpack_segment,
 )
 from tidegate.streams.folding import Checkpoint
 
@@ -86,6 +94,107 @@ def test_the_digest_covers_the_manifest(change: dict[str, object]) -> None:
     assert unpack(changed, list(packed.chunks)) is None
 
 
+def test_the_digest_covers_the_segments() -> None:
+    """Another segment, or the same in another order, is another checkpoint; into how many chunks
+    they were cut is nobody's business."""
+    one, two = Segment(5, "aa", 1), Segment(7, "bb", 2)
+    packed = pack("joiner", "e1", CHECKPOINT, (one, two))
+    chunks = list(packed.chunks)
+    assert unpack(packed.manifest, chunks) == CHECKPOINT.state
+    for changed in ((two, one), (one,), (one, Segment(7, "bc", 2))):
+        assert unpack(replace(packed.manifest, segments=changed), chunks) is None
+    assert pack("joiner", "e1", CHECKPOINT, (one, two._replace(chunks=3))).manifest.digest == (
+        packed.manifest.digest
+    )
+    assert decode_manifest(encode_manifest(packed.manifest)) == packed.manifest
+
+
+def test_any_flipped_byte_of_a_segment_is_found() -> None:
+    """A segment is what its digest says, or it is none; so are its chunks."""
+    content = random.Random(1).randbytes(700)
+    chunks = compressed_chunks(content)
+    segment = Segment(9, sha256(content).hexdigest(), len(chunks))
+    assert unpack_segment(segment, chunks) == content
+    assert unpack_segment(segment, ()) is None
+    for at in range(len(chunks[0])):
+        torn = bytearray(chunks[0])
+        torn[at] ^= 1
+        found = unpack_segment(segment, [bytes(torn)])
+        # Some bytes of a frame's header say nothing of its content.
+        assert found in (None, content)
+        assert unpack_segment(segment, [chunks[0][:at]]) is None
+
+
+def manifest_of(released: int, *segments: Segment) -> Manifest:
+    """A checkpoint that needs some segments."""
+    return Manifest("joiner", 0, released, (0,), (0,), "e1", "", 1, "", segments)
+
+
+def test_segments_go_with_the_last_checkpoint_that_needs_them() -> None:
+    """What one of the kept checkpoints needs stays, and what was sealed behind the oldest of them;
+    what none needs goes, behind the manifests that needed it."""
+    old, both, short = Segment(5, "old", 1), Segment(6, "both", 2), Segment(25, "short", 1)
+    gone, stray = Segment(4, "gone", 2), Segment(3, "stray", 1)
+    known = [manifest_of(10, gone, old, both), manifest_of(20, old, both)]
+    newest, later = manifest_of(30, both), Segment(35, "later", 1)
+    kept = keep_newest(newest, known, [gone, old, both, stray, short, later])
+    assert [each.released for each in kept.manifests] == [20, 30]
+    assert len(kept.manifests) == KEPT_CHECKPOINTS
+    assert [each.digest for each in kept.segments] == ["old", "both", "short", "later"]
+    lost = (key for segment in (gone, stray) for key in segment_keys("joiner", 0, segment))
+    assert kept.deleted == [*tombstone_keys(known[0]), *lost]
+    only = keep_newest(known[0], [], [stray, gone])
+    assert only.deleted == []
+
+
+class Writer:
+    """One of several workers of a partition, alive or a zombie; it knows what it wrote itself."""
+
+    def __init__(self) -> None:
+        self.at = 0
+        self.manifests: list[Manifest] = []
+        self.segments: list[Segment] = []
+
+    def go_on(self, topic: dict[bytes, Manifest | None], cut: int, lives: dict[Segment, int]) -> None:
+        """Seal, write and announce up to a cut, then delete; `lives` say until when each segment
+        is needed."""
+        sealed = [segment for segment in lives if self.at < segment.sealed <= cut]
+        needed = sorted(it for it, until in lives.items() if it.sealed <= cut < until)
+        manifest = manifest_of(cut, *needed)
+        for segment in sealed:
+            topic |= dict.fromkeys(segment_keys("joiner", 0, segment))
+        topic[manifest_key("joiner", 0, cut)] = manifest
+        kept = keep_newest(manifest, self.manifests, [*self.segments, *sealed])
+        self.at, self.manifests, self.segments = cut, kept.manifests, kept.segments
+        for key in kept.deleted:
+            topic.pop(key, None)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_newest_checkpoints_are_whole_whoever_deletes(seed: int) -> None:
+    """Two workers write and delete in any order, each at cuts of its own: the newest two
+    checkpoints in the topic have all their segments, always."""
+    source = random.Random(seed)
+    lives = {}
+    for number in range(150):
+        sealed = source.randrange(1, 400)
+        lives[Segment(sealed, f"{number}", 1)] = sealed + source.randrange(1, 60)
+    topic: dict[bytes, Manifest | None] = {}
+    writers = [Writer(), Writer()]
+    checked = 0
+    for _ in range(80):
+        writer = source.choice(writers)
+        writer.go_on(topic, writer.at + source.randrange(1, 15), lives)
+        manifests = sorted((it for it in topic.values() if it), key=lambda each: each.released)
+        for manifest in manifests[-KEPT_CHECKPOINTS:]:
+            for segment in manifest.segments:
+                assert segment_keys("joiner", 0, segment)[0] in topic
+                checked += 1
+    segments = [key for key, manifest in topic.items() if manifest is None]
+    assert checked > 100
+    assert len(segments) < len(lives) // 2
+
+
 def test_equal_cuts_have_equal_records() -> None:
     """Who took a checkpoint does not show in it."""
     assert pack("joiner", "e1", CHECKPOINT) == pack("joiner", "e1", CHECKPOINT)
@@ -118,6 +227,10 @@ def test_keys_sort_by_what_they_name() -> None:
     assert read_key(manifest_key("joiner", 1, 10)) == ("joiner", 1, 10, None)
     assert read_key(b"something else") is None
     assert read_key(None) is None
+    (key,) = segment_keys("joiner", 1, Segment(9, "ab", 1))
+    assert read_segment_key(key) == ("joiner", 1, 9, "ab", 0)
+    assert read_key(key) is None
+    assert read_segment_key(chunk_key("joiner", 1, 10, 3)) is None
 
 
 def test_the_manifest_is_deleted_last() -> None:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from tests.streams.joining.scenario import Scenario, requests_of
-from tests.streams.joining.test_joiner import random_logs
-from tests.streams.joining.traffic import SETTINGS, join
+from tests.streams.joining.traffic import SETTINGS, join, random_logs
 from tidegate.streams import folding
 from tidegate.streams.joining import changelog
 from tidegate.streams.joining.changes import (
@@ -24,6 +23,7 @@ from tidegate.streams.joining.changes import (
     together,
 )
 from tidegate.streams.joining.layout import REQUEST_ROWS
+from tidegate.streams.joining.settings import JoinerSettings
 
 FORGETFUL = replace(SETTINGS, closed_memory_ms=400, closed_max=25, open_max=30)
 """Requests close, are forgotten by time and by number, and are given up, all in a short log."""
@@ -32,7 +32,7 @@ FORGETFUL = replace(SETTINGS, closed_memory_ms=400, closed_max=25, open_max=30)
 @pytest.mark.parametrize("settings", [SETTINGS, FORGETFUL])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_chain_of_segments_is_the_whole_state(
-    monkeypatch: pytest.MonkeyPatch, seed: int, settings: folding.Any
+    monkeypatch: pytest.MonkeyPatch, seed: int, settings: JoinerSettings
 ) -> None:
     """From any checkpoint on, with its segments: every request is as in a joiner that wrote all of
     it into one checkpoint, outputs and later checkpoints are the same, and so are the segments,
@@ -44,7 +44,8 @@ def test_a_chain_of_segments_is_the_whole_state(
     reference = join(logs, settings, checkpoint_records=1)
     assert reference.outputs == whole.outputs
     states = {it.released: (it.state, it.segments) for it in reference.checkpoints}
-    pairs = list(zip(reference.checkpoints, whole.checkpoints, reference.emitted_before, strict=True))
+    emitted_before = reference.emitted_before
+    pairs = list(zip(reference.checkpoints, whole.checkpoints, emitted_before, strict=True))
     assert sum(bool(checkpoint.segments) for checkpoint, _, _ in pairs) > 20
     for checkpoint, one, emitted in pairs[::5]:
         contents = [reference.segments[digest] for digest in checkpoint.segments]
@@ -187,7 +188,7 @@ def test_changes_are_chosen_with_their_features() -> None:
     mask = np.array([source.random() < 0.5 for _ in counts])
     empty = np.zeros(len(changes.joined), bool), np.zeros(len(changes.given_up), bool)
     chosen = changes.where(mask, *empty)
-    wanted, start = [], 0
+    wanted, start = list[float](), 0
     for count, is_chosen in zip(counts, mask.tolist(), strict=True):
         wanted += changes.features[start : start + count].tolist() if is_chosen else []
         start += count
