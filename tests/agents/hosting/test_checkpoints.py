@@ -9,17 +9,26 @@ from tests.agents.hosting.fakes import FakeProducer, raise_stop
 from tidegate.agents.hosting.checkpoints import Checkpoints
 from tidegate.agents.hosting.publisher import Publisher
 from tidegate.agents.hosting.restore import Restored
-from tidegate.agents.hosting.snapshots import pack, read_key
+from tidegate.agents.hosting.snapshots import (
+    Segment,
+    compressed_chunks,
+    decode_manifest,
+    pack,
+    read_key,
+    read_segment_key,
+)
 from tidegate.agents.settings import Settings
-from tidegate.streams.folding import Checkpoint
+from tidegate.streams.folding import Checkpoint, Sealed
 from tidegate.streams.output import Output
 
 OUTPUT = Output("observations", 0, b"k", b"v")
 
 
-def checkpoint(released: int, state: bytes = b"state") -> Checkpoint:
+def checkpoint(
+    released: int, state: bytes = b"state", segments: tuple[str, ...] = ()
+) -> Checkpoint:
     """A checkpoint of partition 0."""
-    return Checkpoint(0, released, (released,), (1,), state, "")
+    return Checkpoint(0, released, (released,), (1,), state, "", segments)
 
 
 class Bench:
@@ -33,11 +42,16 @@ class Bench:
         )
 
     def written(self) -> list[tuple[int, str]]:
-        """(released, what) of each record: `chunk`, `manifest` or `deleted`."""
-        found = []
+        """(released, what) of each record: `chunk`, `manifest`, `deleted`, or a segment's digest and
+        what became of it."""
+        found = list[tuple[int, str]]()
         for _, value, arguments in self.snapshots.records:
             name = read_key(arguments["key"])
-            assert name is not None
+            if name is None:
+                segment = read_segment_key(arguments["key"])
+                assert segment is not None
+                found.append((segment[2], f"{segment[3]} {'deleted' if value is None else 'there'}"))
+                continue
             what = "chunk" if name[3] is not None else "manifest"
             found.append((name[2], "deleted" if value is None else what))
         return found
@@ -157,3 +171,68 @@ def test_conflicts_found_in_the_topic_are_counted() -> None:
     bench = Bench()
     bench.checkpoints.adopt(0, Restored(None, None, (), (10, 20)))
     assert bench.checkpoints.statistics.conflicts == 2
+
+
+def test_the_manifest_waits_for_the_segments() -> None:
+    """No checkpoint refers to segments that may not have arrived; they wait for nobody."""
+
+    async def scenario() -> None:
+        bench = Bench()
+        bench.publisher.emit(0, OUTPUT)
+        bench.checkpoints.keep(Sealed(0, 8, {"aa": b"content"}))
+        bench.checkpoints.take(checkpoint(10, segments=("aa",)))
+        await bench.until(lambda: bench.written() == [(8, "aa there")])
+        await asyncio.sleep(0.05)
+        assert bench.written() == [(8, "aa there")]
+        bench.snapshots.acknowledge()
+        await bench.until(lambda: bench.written() == [(8, "aa there"), (10, "chunk")])
+        bench.outputs.acknowledge()
+        bench.snapshots.acknowledge()
+        await bench.until(lambda: (10, "manifest") in bench.written())
+        bench.snapshots.acknowledge()
+        await bench.checkpoints.settle()
+        (value,) = [
+            value for _, value, arguments in bench.snapshots.records
+            if arguments["key"].endswith(b"/m")
+        ]  # fmt: skip
+        manifest = decode_manifest(value or b"")
+        assert manifest is not None
+        assert manifest.segments == (Segment(8, "aa", len(compressed_chunks(b"content"))),)
+
+    asyncio.run(scenario())
+
+
+def test_segments_are_written_once_and_deleted_with_their_last_checkpoint() -> None:
+    """Checkpoints share them; what was found in the topic is deleted like what was written."""
+
+    async def scenario() -> None:
+        bench = Bench()
+        bench.snapshots.at_once = True
+        found = pack("joiner", "e1", checkpoint(1, segments=("old",)), (Segment(1, "old", 1),))
+        strays = (Segment(2, "stray", 1),)
+        known = Restored(found.manifest, b"state", (found.manifest,), (), (), strays)
+        bench.checkpoints.adopt(0, known)
+        bench.checkpoints.keep(Sealed(0, 8, {"aa": b"content"}))
+        for released, segments in ((10, ("old", "aa")), (20, ("aa",)), (30, ()), (40, ())):
+            bench.checkpoints.take(checkpoint(released, segments=segments))
+            await bench.checkpoints.settle()
+        told = [what for _, what in bench.written() if " " in what]
+        assert told == ["aa there", "stray deleted", "old deleted", "aa deleted"]
+
+    asyncio.run(scenario())
+
+
+def test_input_waits_while_segments_pile_up() -> None:
+    """A broker that takes nothing must not fill this process's memory."""
+
+    async def scenario() -> None:
+        bench = Bench()
+        for number in range(10):
+            assert not bench.checkpoints.crowded
+            bench.checkpoints.keep(Sealed(0, number, {f"{number}": bytes(7_000_000)}))
+        assert bench.checkpoints.crowded
+        bench.snapshots.at_once = True
+        await bench.checkpoints.settle()
+        assert not bench.checkpoints.crowded
+
+    asyncio.run(scenario())

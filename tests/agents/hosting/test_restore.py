@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
 from tidegate.agents.hosting.restore import check_engine, restore
 from tidegate.agents.hosting.snapshots import (
     Packed,
+    Segment,
     chunk_key,
+    compressed_chunks,
     encode_manifest,
     manifest_key,
     pack,
+    segment_keys,
     tombstone_keys,
 )
 from tidegate.agents.kafka import new_producer
@@ -24,10 +28,23 @@ from tidegate.streams.folding import Checkpoint
 PARTITION = 1
 
 
-def packed(released: int, state: bytes = b"state", engine: str = "e1", barrier: str = "") -> Packed:
+def packed(
+    released: int,
+    state: bytes = b"state",
+    engine: str = "e1",
+    barrier: str = "",
+    segments: tuple[Segment, ...] = (),
+) -> Packed:
     """A checkpoint of the joiner that stands for `released` records."""
     checkpoint = Checkpoint(PARTITION, released, (released, 0, 0), (1, 1, 1), state, barrier)
-    return pack("joiner", engine, checkpoint)
+    return pack("joiner", engine, checkpoint, segments)
+
+
+def segment(sealed: int, content: bytes) -> tuple[Segment, list[tuple[bytes, bytes | None]]]:
+    """A segment and its records."""
+    chunks = compressed_chunks(content)
+    found = Segment(sealed, sha256(content).hexdigest(), len(chunks))
+    return found, list(zip(segment_keys("joiner", PARTITION, found), chunks, strict=True))
 
 
 def write(settings: Settings, records: Sequence[tuple[bytes, bytes | None]]) -> None:
@@ -147,3 +164,46 @@ def test_the_old_engine_may_see_what_it_left() -> None:
     check_engine(packed(10, barrier="e2").manifest, "e1")
     with pytest.raises(DefinitionError):
         check_engine(packed(10, barrier="e2").manifest, "e3")
+
+
+def test_a_checkpoint_is_found_with_its_segments(settings: Settings) -> None:
+    """Contents in the order the manifest names them, however far back in the log they were
+    written; what no manifest refers to is told."""
+    first, far = segment(1, b"first")
+    second, near = segment(2, b"second")
+    stray, left = segment(3, b"left by somebody who died")
+    write(settings, far)
+    write(settings, [(b"decider/1/%020d/0000" % number, b"x") for number in range(600)])
+    write(settings, left)
+    write(settings, near)
+    write(settings, records(packed(10, b"old", segments=(first,))))
+    write(settings, records(packed(20, b"new", segments=(first, second))))
+    restored = restore(settings, "joiner", PARTITION, "e1")
+    assert restored.manifest is not None
+    assert (restored.manifest.released, restored.state) == (20, b"new")
+    for _ in range(2):
+        assert list(restored.segments) == [b"first", b"second"]
+    assert restored.strays == (stray,)
+
+
+@pytest.mark.parametrize("how", ["missing", "deleted", "flipped", "another"])
+def test_a_checkpoint_without_a_sound_segment_falls_back(settings: Settings, how: str) -> None:
+    """A segment that is not there, was deleted, rotted, or is another one under its name: the
+    checkpoint before is taken, which does not need it."""
+    common, shared = segment(1, b"common")
+    torn, own = segment(2, b"own")
+    ((key, value),) = own
+    assert value is not None
+    found = {
+        "missing": [],
+        "deleted": [(key, value), (key, None)],
+        "flipped": [(key, value[:-1] + bytes([value[-1] ^ 1]))],
+        "another": [(key, shared[0][1])],
+    }[how]
+    write(settings, shared)
+    write(settings, records(packed(10, b"sound", segments=(common,))))
+    write(settings, found)
+    write(settings, records(packed(20, b"torn", segments=(common, torn))))
+    restored = restore(settings, "joiner", PARTITION, "e1")
+    assert restored.state == b"sound"
+    assert list(restored.segments) == [b"common"]
