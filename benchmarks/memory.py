@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.report import against, exit_by, heading, line
 from benchmarks.workload import Workload
+from tidegate.streams.folding import SEGMENT_RECORDS
 from tidegate.streams.joining.joiner import Joiner
 from tidegate.streams.joining.layout import CLOSED_BYTES, HEAD_BYTES, KEY_BYTES
 from tidegate.streams.joining.packed import Packed
@@ -40,16 +41,20 @@ def resident_bytes() -> int:
 
 
 def fill(joiner: Joiner, workload: Workload) -> None:
-    """Let the joiner take the predictions of a workload at the time it begins."""
+    """Let the joiner take the predictions of a workload at the time it begins; seal as folds do."""
     log_time_ms = workload.begin_ms
     joiner.advance(log_time_ms)
     values: list[bytes | None] = []
+    unsealed = 0
     for event in workload.requests():
         if event.topic == "predictions":
             values.append(event.value)
             if len(values) == _RUN_RECORDS:
                 _take(joiner, values, log_time_ms)
-                values = []
+                unsealed, values = unsealed + len(values), []
+                if unsealed >= SEGMENT_RECORDS:
+                    joiner.seal()
+                    unsealed = 0
     _take(joiner, values, log_time_ms)
     joiner.advance(log_time_ms + 1)
 

@@ -99,7 +99,7 @@ class Workload:
                 yield Produced(late_ms, "shadow-predictions", key, value)
             if number % 4 in (1, 2):
                 late_ms = at_ms + draw.randrange(OUTCOME_DELAY_MS_MAX)
-                value = codec.encode_record("outcome", _outcome(draw, record, late_ms))
+                value = codec.encode_record("outcome", outcome(draw, record["request_id"], late_ms))
                 yield Produced(late_ms, "outcomes", key, value)
 
     def _prediction(self, draw: random.Random, at_ms: int) -> dict[str, Any]:
@@ -164,9 +164,10 @@ def _shadow(draw: random.Random, prediction: dict[str, Any], at_ms: int) -> dict
     }
 
 
-def _outcome(draw: random.Random, prediction: dict[str, Any], at_ms: int) -> dict[str, Any]:
+def outcome(draw: random.Random, request_id: str, at_ms: int) -> dict[str, Any]:
+    """A sound outcome; the order of the fields is that of the schema."""
     return {
-        "request_id": prediction["request_id"],
+        "request_id": request_id,
         "outcome_id": f"{draw.getrandbits(64):016x}",
         # Exact in binary, so that sums do not depend on their order.
         "value": draw.randrange(4_096) / 64,

@@ -65,7 +65,8 @@ class Changes:
 
     def since(self, until_ms: int) -> Changes:
         """Without those whose requests had closed before a time."""
-        masks = [table["until_ms"] >= until_ms for table in (self.opened, self.joined, self.given_up)]
+        tables = (self.opened, self.joined, self.given_up)
+        masks = [table["until_ms"] >= until_ms for table in tables]
         return self if all(mask.all() for mask in masks) else self.where(*masks)
 
 

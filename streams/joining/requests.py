@@ -9,10 +9,8 @@ reach when a run speaks of them. Where a request is changes nothing that anybody
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from heapq import heappop, heappush
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -23,6 +21,7 @@ from tidegate.streams.joining.changes import Changes
 from tidegate.streams.joining.layout import closed_values, is_open
 from tidegate.streams.joining.packed import Dumped, Packed
 from tidegate.streams.joining.rebuilding import rebuild
+from tidegate.streams.joining.timers import Timers
 
 Array = NDArray[Any]
 Chunked = TypeVar("Chunked", list[bytes], Array)
@@ -49,12 +48,11 @@ class Requests:
 
     __slots__ = (
         "_borrowed",
-        "_deadlines",
         "_forgetting",
         "_packed",
         "_packed_closed",
-        "_packed_timers",
         "_recalled",
+        "_timers",
         "closed",
         "latest_deadline_ms",
         "open",
@@ -66,12 +64,11 @@ class Requests:
         self.closed: dict[bytes, bytes] = {}
         self.timers: dict[int, list[bytes]] = {}
         self.latest_deadline_ms = 0
-        self._deadlines: list[int] = []
+        self._timers = Timers(self.timers)
         # Closed requests are kept in the order in which they are forgotten, packed ones first:
         # counts per deadline suffice.
         self._forgetting: deque[list[int]] = deque()
         self._packed = Packed()
-        self._packed_timers: dict[int, array[int]] = {}
         self._packed_closed = bytearray()
         # Keys in `open` and `closed` that are packed at the same time.
         self._recalled: dict[bytes, int] = {}
@@ -122,9 +119,8 @@ class Requests:
         keys = self.timers.get(deadline_ms)
         if keys is None:
             keys = self.timers[deadline_ms] = []
-            if deadline_ms not in self._packed_timers:
-                heappush(self._deadlines, deadline_ms)
-                self.latest_deadline_ms = max(self.latest_deadline_ms, deadline_ms)
+            self._timers.expect(deadline_ms)
+            self.latest_deadline_ms = max(self.latest_deadline_ms, deadline_ms)
         return keys
 
     def due(self, log_time_ms: int) -> Iterator[Closing]:
@@ -133,12 +129,10 @@ class Requests:
         They are no longer open; they count as closed when the next are asked for.
         """
         self._return_closed()
-        while self._deadlines and self._deadlines[0] <= log_time_ms:
-            deadline_ms = heappop(self._deadlines)
-            rows = self._packed_timers.pop(deadline_ms, None)
+        for deadline_ms, rows in self._timers.due(log_time_ms):
             keys = self.timers.pop(deadline_ms, [])
-            self._forgetting.append([deadline_ms, len(rows or ()) + len(keys)])
-            if rows is not None:
+            self._forgetting.append([deadline_ms, len(rows) + len(keys)])
+            if len(rows):
                 self._settle()
                 self._pack_closed()
                 yield from self._close_packed(rows)
@@ -172,15 +166,14 @@ class Requests:
     def expire(self) -> tuple[int, bytes, bytes]:
         """Take out an open request with the earliest deadline, the one that came last: deadline,
         key and value."""
-        deadline_ms = self._deadlines[0]
+        deadline_ms = self._timers.first()
         if deadline_ms not in self.timers:
             self._unpack_last(deadline_ms)
         keys = self.timers[deadline_ms]
         key = keys.pop()
         if not keys:
             del self.timers[deadline_ms]
-            if deadline_ms not in self._packed_timers:
-                heappop(self._deadlines)
+            self._timers.drop_first()
         return deadline_ms, key, self.open.pop(key)
 
     def remembered_ms(self, log_time_ms: int) -> int:
@@ -192,12 +185,13 @@ class Requests:
         self._return_closed()
         self._settle()
         self._pack_closed()
-        deadlines = sorted(self.timers.keys() | self._packed_timers.keys())
+        packed = self._timers.packed()
+        deadlines = sorted(self.timers.keys() | packed.keys())
         young = [key for it in deadlines for key in self.timers.get(it, ())]
         stored = self._packed.store(young, list(map(self.open.__getitem__, young)))
         order, counts, start = [_rows(self._packed_closed)], list[int](), 0
         for deadline_ms in deadlines:
-            rows = _rows(self._packed_timers.get(deadline_ms, b""))
+            rows = packed.get(deadline_ms, stored[:0])
             stop = start + len(self.timers.get(deadline_ms, ()))
             order += [rows, stored[start:stop]]
             counts.append(len(rows) + stop - start)
@@ -229,15 +223,11 @@ class Requests:
         if len(left.deadlines_ms) != head["open"]:
             raise ValueError(f"{len(left.deadlines_ms)} requests are open, not {head['open']}")
         self._packed_closed += np.arange(closed, dtype="<u4").tobytes()
-        times, begins = np.unique(left.deadlines_ms, return_index=True)
-        rows = np.arange(closed, closed + head["open"], dtype="<u4")
-        for deadline_ms, part in zip(times.tolist(), np.split(rows, begins[1:]), strict=bool(len(times))):
-            self._packed_timers[deadline_ms] = array("I", part.tobytes())
-        self._deadlines = times.tolist()
+        self._timers.load(left.deadlines_ms, np.arange(closed, closed + head["open"]))
 
-    def _close_packed(self, rows: Sequence[int]) -> Iterator[Closing]:
+    def _close_packed(self, rows: Array) -> Iterator[Closing]:
         """A request that closes packed stays where it is, with less behind it."""
-        for part in _chunks(_rows(rows)):
+        for part in _chunks(rows):
             values = self._packed.values(part)
             yield self._packed.keys(part), values
             self._packed.change(part, closed_values(values))
@@ -255,18 +245,11 @@ class Requests:
                 del self.timers[deadline_ms]
             excess -= len(part)
             rows = self._packed.pack(part, list(map(self.open.pop, part)))
-            timer = self._packed_timers.get(deadline_ms)
-            if timer is None:
-                timer = self._packed_timers[deadline_ms] = array("I")
-            timer.frombytes(rows.tobytes())
+            self._timers.add(deadline_ms, rows)
 
     def _unpack_last(self, deadline_ms: int) -> None:
         """The last packed requests of a deadline become young again."""
-        timer = self._packed_timers[deadline_ms]
-        rows = _rows(timer[-_UNPACKED_AT_ONCE:])
-        del timer[-_UNPACKED_AT_ONCE:]
-        if not timer:
-            del self._packed_timers[deadline_ms]
+        rows = self._timers.take_last(_UNPACKED_AT_ONCE)
         keys = self._packed.keys(rows)
         for key, value in zip(keys, self._packed.values(rows), strict=True):
             if self._recalled.pop(key, None) is None:
@@ -294,7 +277,7 @@ class Requests:
         self._borrowed.clear()
 
 
-def _rows(packed: Sequence[int] | bytes | bytearray) -> Array:
+def _rows(packed: bytes | bytearray) -> Array:
     """Row numbers as they are kept -> an array of its own."""
     return np.frombuffer(bytes(packed), dtype="<u4")
 

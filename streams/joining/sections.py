@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+
 def join(sections: Sequence[bytes]) -> bytes:
     """Sections behind their number and sizes, 8 bytes each."""
     sizes = b"".join(len(section).to_bytes(8, "little") for section in sections)

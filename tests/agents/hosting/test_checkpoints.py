@@ -42,15 +42,16 @@ class Bench:
         )
 
     def written(self) -> list[tuple[int, str]]:
-        """(released, what) of each record: `chunk`, `manifest`, `deleted`, or a segment's digest and
-        what became of it."""
+        """(released, what) of each record: `chunk`, `manifest`, `deleted`, or digest and fate of a
+        segment."""
         found = list[tuple[int, str]]()
         for _, value, arguments in self.snapshots.records:
             name = read_key(arguments["key"])
             if name is None:
                 segment = read_segment_key(arguments["key"])
                 assert segment is not None
-                found.append((segment[2], f"{segment[3]} {'deleted' if value is None else 'there'}"))
+                fate = "deleted" if value is None else "there"
+                found.append((segment[2], f"{segment[3]} {fate}"))
                 continue
             what = "chunk" if name[3] is not None else "manifest"
             found.append((name[2], "deleted" if value is None else what))

@@ -194,15 +194,15 @@ def test_a_checkpoint_without_a_sound_segment_falls_back(settings: Settings, how
     torn, own = segment(2, b"own")
     ((key, value),) = own
     assert value is not None
-    found = {
+    found: dict[str, list[tuple[bytes, bytes | None]]] = {
         "missing": [],
         "deleted": [(key, value), (key, None)],
         "flipped": [(key, value[:-1] + bytes([value[-1] ^ 1]))],
         "another": [(key, shared[0][1])],
-    }[how]
+    }
     write(settings, shared)
     write(settings, records(packed(10, b"sound", segments=(common,))))
-    write(settings, found)
+    write(settings, found[how])
     write(settings, records(packed(20, b"torn", segments=(common, torn))))
     restored = restore(settings, "joiner", PARTITION, "e1")
     assert restored.state == b"sound"

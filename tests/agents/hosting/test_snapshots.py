@@ -147,6 +147,10 @@ def test_segments_go_with_the_last_checkpoint_that_needs_them() -> None:
     assert only.deleted == []
 
 
+Topic = dict[bytes, Manifest | None]
+"""Manifests by key, and keys of segments."""
+
+
 class Writer:
     """One of several workers of a partition, alive or a zombie; it knows what it wrote itself."""
 
@@ -155,7 +159,7 @@ class Writer:
         self.manifests: list[Manifest] = []
         self.segments: list[Segment] = []
 
-    def go_on(self, topic: dict[bytes, Manifest | None], cut: int, lives: dict[Segment, int]) -> None:
+    def go_on(self, topic: Topic, cut: int, lives: dict[Segment, int]) -> None:
         """Seal, write and announce up to a cut, then delete; `lives` say until when each segment
         is needed."""
         sealed = [segment for segment in lives if self.at < segment.sealed <= cut]
@@ -179,7 +183,7 @@ def test_the_newest_checkpoints_are_whole_whoever_deletes(seed: int) -> None:
     for number in range(150):
         sealed = source.randrange(1, 400)
         lives[Segment(sealed, f"{number}", 1)] = sealed + source.randrange(1, 60)
-    topic: dict[bytes, Manifest | None] = {}
+    topic: Topic = {}
     writers = [Writer(), Writer()]
     checked = 0
     for _ in range(80):
