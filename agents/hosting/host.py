@@ -217,6 +217,7 @@ class Host:
                 "released": fold.released,
                 "behind": sum(held.high) - sum(fold.merge.fetch_offsets),
                 "state_bytes": len(restored.state or b""),
+                "segments": len(manifest.segments) if manifest is not None else 0,
                 "seconds": round(time.monotonic() - began, 3),
             },
         )

@@ -17,6 +17,7 @@ from tidegate.agents.hosting import snapshots
 from tidegate.agents.log import configure_logs
 from tidegate.agents.settings import load_settings
 from tidegate.agents.worker import run_to_exit
+from tidegate.streams import folding
 
 VARIABLE = "TIDEGATE_FAULT"
 
@@ -25,11 +26,13 @@ def obey(orders: dict[str, Any]) -> None:
     """Put wrong what is ordered.
 
     `point`, `passes`, `signal`, `armed`: end or stop at a crash point. `chunk_bytes`: checkpoints
-    in more pieces. `silence`: live without working, from SIGUSR1 on. `raises`: name of an exception
+    in more pieces. `segment_records`: segments sealed more often. `silence`: live without working, from SIGUSR1 on. `raises`: name of an exception
     that the fold raises, from SIGUSR1 on. `hasten`: the watchdog's seconds divided by it.
     """
     if "chunk_bytes" in orders:
         snapshots.CHUNK_BYTES = orders["chunk_bytes"]
+    if "segment_records" in orders:
+        folding.SEGMENT_RECORDS = orders["segment_records"]
     if "point" in orders:
         number = signal.Signals[orders.get("signal", "SIGKILL")]
         plant(orders["point"], Trap(orders.get("passes", 1), number, orders.get("armed", False)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.simulation.planting import JOINING, Bug, before, nothing
 from tidegate.agents import ticker
-from tidegate.agents.hosting import restore, snapshots
+from tidegate.agents.hosting import restore
 from tidegate.agents.hosting.snapshots import Manifest, Segment, unpack, unpack_segment
 from tidegate.schemas.marks import Marker
 from tidegate.streams import folding, merge
@@ -117,20 +117,6 @@ def _load_without_parts(self: Any, head: Any, data: bytes) -> Any:
 _load_changelog = changelog.Changelog.load
 
 
-def _keeping_too_little(
-    manifest: Manifest, known: Any, segments: Any
-) -> snapshots.Kept:
-    manifests, held, deleted = _keep_newest(manifest, known, segments)
-    needed = {segment.digest for segment in manifest.segments}
-    for segment in held:
-        if segment.digest not in needed:
-            deleted += snapshots.segment_keys(manifest.role, manifest.partition, segment)
-    return snapshots.Kept(manifests, held, deleted)
-
-
-_keep_newest = snapshots.keep_newest
-
-
 BUGS: Final[Mapping[str, Bug]] = {
     "window closed above": Bug(
         "an outcome exactly at the end of the reward wait is credited", JOINING, attribution,
@@ -186,9 +172,6 @@ BUGS: Final[Mapping[str, Bug]] = {
     "damaged segment believed": Bug(
         "a segment that does not verify is gone on from", JOINING, restore, "unpack_segment",
         _believing),
-    "segments deleted too early": Bug(
-        "a segment goes when the newest checkpoint does not need it, though an older one does",
-        JOINING, snapshots, "keep_newest", _keeping_too_little),
     "waiting lost at a restart": Bug(
         "outcomes that wait for their prediction are gone after a restart", JOINING,
         waiting.Waiting, "load", nothing),

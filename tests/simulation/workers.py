@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tests.simulation.logs import Cluster, Entry, Place
-from tidegate.agents.hosting import snapshots as real
 from tidegate.agents.hosting.restore import Tail
 from tidegate.agents.hosting.snapshots import (
     Manifest,
     Segment,
     compressed_chunks,
     encode_manifest,
+    keep_newest,
     manifest_key,
     pack,
     read_key,
@@ -195,7 +195,7 @@ class Worker:
             key = manifest_key(self.role.name, manifest.partition, manifest.released)
             records.append((key, encode_manifest(manifest)))
             self.reach("manifest")
-            kept = real.keep_newest(manifest, self.written, self.segments.values())
+            kept = keep_newest(manifest, self.written, self.segments.values())
             self.written = kept.manifests
             self.segments = {segment.digest: segment for segment in kept.segments}
             for key in kept.deleted:
