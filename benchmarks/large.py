@@ -30,6 +30,7 @@ import numpy as np
 from benchmarks.memory import discard, fill, resident_bytes
 from benchmarks.report import against, exit_by, heading, line
 from benchmarks.workload import Produced, Workload, outcome
+from tidegate.agents.hosting.heap import give_back
 from tidegate.agents.hosting.restore import Segments
 from tidegate.agents.hosting.snapshots import (
     CHUNK_BYTES,
@@ -51,7 +52,6 @@ Found = TypeVar("Found")
 
 SECONDS_MUST, BYTES_MUST, PAUSE_MS_MUST, SHARE_MUST = 60.0, 3e9, 50.0, 0.05
 BYTES_EACH_MUST = {0: 220.0, 16: 360.0}
-_PARTITIONS = 4
 _TEMPLATES = 5_000
 _NOW_MS = 1_763_000_000_000
 _RUN_RECORDS = 500
@@ -102,7 +102,7 @@ def build(folder: Path, partition: int, requests: int, features: int, wait_ms: i
     state.interned.load(first.state.interned.dump())
     latest_ms = int(opened["until_ms"].max())
     state.requests.load(
-        {"open": requests, "latest_deadline_ms": latest_ms, "forgetting": []}, changes, _NOW_MS
+        {"open": requests, "latest_deadline_ms": latest_ms, "forgetting": []}, [changes], _NOW_MS
     )
     state.changelog.rebase(changes)
     for number, (digest, content) in enumerate(joiner.seal().items()):
@@ -129,6 +129,8 @@ def restore(folder: Path, partition: int, open_max: int) -> Joiner:
         assert unpack_segment(segment, chunks) is not None
     joiner = Joiner(partition, JoinerSettings(open_max=open_max), "engine", discard)
     joiner.load((folder / f"{partition}-state").read_bytes(), Segments(packed))
+    del packed
+    give_back()
     return joiner
 
 
@@ -202,19 +204,21 @@ def main() -> None:
     """Build in other processes, then restore, hold and work in this one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000_000)
+    parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--features", type=int, default=0, choices=sorted(BYTES_EACH_MUST))
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--events", type=int, default=700_000)
     parser.add_argument("--build", type=int, default=-1, help="write one partition to --folder")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
-    each, wait_ms = options.requests // _PARTITIONS, int(options.hours * 3_600_000)
+    each, wait_ms = options.requests // options.partitions, int(options.hours * 3_600_000)
     if options.build >= 0:
         build(options.folder, options.build, each, options.features, wait_ms)
         return
-    heading(f"{options.requests:,} pending in {_PARTITIONS} partitions, {options.hours:g} hours")
+    requests, partitions = options.requests, options.partitions
+    heading(f"{requests:,} pending in {partitions} partitions, windows of {options.hours:g} hours")
     with tempfile.TemporaryDirectory(prefix="tidegate-large-") as name:
-        for partition in range(_PARTITIONS):
+        for partition in range(partitions):
             subprocess.run(
                 [sys.executable, "-m", "benchmarks.large", *sys.argv[1:],
                  "--build", str(partition), "--folder", name], check=True,
@@ -226,13 +230,12 @@ def main() -> None:
 def measure(folder: Path, each: int, options: argparse.Namespace) -> list[bool]:
     """Everything of one process that owns all partitions."""
     stored = sum(path.stat().st_size for path in folder.iterdir())
-    line("stored", stored / each / _PARTITIONS, "bytes", "per request, every second has an outcome")
+    line("stored", stored / options.requests, "bytes", "per request, every second has an outcome")
     gc.collect()
     base, began, processor = resident_bytes(), time.monotonic(), time.process_time()
     with ThreadPoolExecutor(_RESTORE_THREADS) as threads:
-        joiners = list(
-            threads.map(lambda each_: restore(folder, each_, 4 * each), range(_PARTITIONS))
-        )
+        partitions = range(options.partitions)
+        joiners = list(threads.map(lambda number: restore(folder, number, 4 * each), partitions))
     line("restored in, processor time", time.process_time() - processor, "s")
     seconds = time.monotonic() - began
     gc.collect()
@@ -240,7 +243,7 @@ def measure(folder: Path, each: int, options: argparse.Namespace) -> list[bool]:
     resident = resident_bytes()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024
     pending = sum(joiner.counters()["prediction.pending"] for joiner in joiners)
-    assert pending == each * _PARTITIONS, pending
+    assert pending == each * options.partitions, pending
     reached = [
         against("restored in, verified and loaded", seconds, SECONDS_MUST, "s", at_least=False),
         against("resident", resident / 1e6, BYTES_MUST / 1e6, "MB", at_least=False),

@@ -12,6 +12,7 @@ from functools import partial
 
 from tidegate.agents.failstop import FailStop, fail_stop
 from tidegate.agents.hosting.checkpoints import Checkpoints
+from tidegate.agents.hosting.heap import give_back
 from tidegate.agents.hosting.partitions import (
     Halt,
     HostedPartition,
@@ -94,8 +95,6 @@ class Host:
     def partitions(self) -> Mapping[int, HostedPartition]:
         """What this worker owns now."""
         return self._partitions
-
-    # -- the transport's side
 
     def want(self, topic: str, partition: int, in_flight: int) -> bool:
         """Whether more records of this topic-partition may be fetched now."""
@@ -201,6 +200,7 @@ class Host:
         )
         fold.paused = self.statistics.paused
         place(fold, self._topics, restored, held)
+        give_back()
         self._checkpoints.adopt(partition, restored)
         hosted = HostedPartition(
             fold, self._topics, held.high, self._staggered_start(partition), saved=fold.released

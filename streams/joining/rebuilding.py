@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from tidegate.streams.joining.changes import (
     GIVEN_UP,
@@ -16,7 +16,6 @@ from tidegate.streams.joining.changes import (
     OPENED,
     ROW_BYTES,
     Changes,
-    feature_counts,
 )
 from tidegate.streams.joining.layout import (
     CLOSED_BYTES,
@@ -42,45 +41,54 @@ class Left(NamedTuple):
     deadlines_ms: Array
 
 
-def rebuild(packed: Packed, changes: Changes, log_time_ms: int, closed: int) -> Left:
+def rebuild(packed: Packed, parts: list[Changes], log_time_ms: int, closed: int) -> Left:
     """Pack the requests that are open, and so many closed ones, the last to close.
 
-    `changes` are all that are needed, in any order; `packed` must be new.
+    `parts` are all changes that are needed, in any order; they are taken off the list, since
+    together they are larger than what is left of them. `packed` must be new.
 
     Raises:
         ValueError: fewer have closed than `closed`.
     """
-    opened = changes.opened
-    order = np.lexsort((opened["serial"], opened["until_ms"]))
-    if len(changes.given_up):
-        order = order[~_given_up(opened, changes.given_up)[order]]
-    gone = int(np.searchsorted(opened["until_ms"][order], log_time_ms, "right")) - closed
+    untils_ms = _column([part.opened["until_ms"] for part in parts], "<i8")
+    serials = _column([part.opened["serial"] for part in parts], "<i8")
+    rows = _column([part.opened["row"] for part in parts], OPENED["row"])
+    features = _column([part.features for part in parts], "<f8")
+    joined = _column([part.joined for part in parts], JOINED)
+    given_up = _column([part.given_up for part in parts], GIVEN_UP)
+    parts.clear()
+    octets = rows.view(np.uint8).reshape(len(rows), ROW_BYTES)
+    order = np.lexsort((serials, untils_ms))
+    if len(given_up):
+        order = order[~_given_up(octets, serials, given_up)[order]]
+    gone = int(np.searchsorted(untils_ms[order], log_time_ms, "right")) - closed
     if gone < 0:
         raise ValueError(f"{-gone} closed requests are missing")
     order = order[gone:]
-    feature_ends = np.cumsum(feature_counts(opened), dtype=np.int64)[order]
-    opened = opened[order]
-    octets = np.ascontiguousarray(opened["row"]).view(np.uint8).reshape(-1, ROW_BYTES)
-    heads = np.ascontiguousarray(octets[:, :_HEAD_BYTES]).view(PACKED_HEAD)[:, 0]
-    packed.load(heads)
-    features = feature_counts(opened).astype(np.int64)
-    features[:closed] = 0
-    entries, firsts, counts = _entries(packed, changes.joined, opened["serial"])
-    kinds = (features << 16) | (counts << 1)
+    packed.load(octets[order, :_HEAD_BYTES].view(PACKED_HEAD)[:, 0])
+    counts = octets[:, ROW_BYTES - 1].astype(np.int64)
+    feature_ends, widths = np.cumsum(counts)[order], counts[order]
+    widths[:closed] = 0
+    entries, entry_begins, entry_counts = _entries(packed, joined, serials[order])
+    kinds = (widths << 16) | (entry_counts << 1)
     kinds[closed:] |= 1
     for kind in np.unique(kinds).tolist():
         width, count = kind >> 16, (kind & 0xFFFF) >> 1
         alike = np.flatnonzero(kinds == kind)
         for start in range(0, len(alike), _AT_ONCE):
-            rows = alike[start : start + _AT_ONCE]
-            extras = [octets[rows, _HEAD_BYTES:]] if kind & 1 else []
+            some = alike[start : start + _AT_ONCE]
+            extras = [octets[order[some], _HEAD_BYTES:]] if kind & 1 else []
             if width:
-                extras.append(_series(changes.features, feature_ends[rows] - width, width))
+                extras.append(_series(features, feature_ends[some] - width, width))
             if count:
-                extras.append(_series(entries, firsts[rows], count))
+                extras.append(_series(entries, entry_begins[some], count))
             if extras:
-                packed.fill(rows.astype("<u4"), np.concatenate(extras, axis=1))
-    return Left(closed, opened["until_ms"][closed:])
+                packed.fill(some.astype("<u4"), np.concatenate(extras, axis=1))
+    return Left(closed, untils_ms[order[closed:]])
+
+
+def _column(parts: list[Array], dtype: DTypeLike) -> Array:
+    return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
 def changes_of(dumped: Dumped, deadlines_ms: Array) -> Changes:
@@ -129,20 +137,18 @@ def changes_of(dumped: Dumped, deadlines_ms: Array) -> Changes:
     return Changes(opened, features, joined, np.empty(0, GIVEN_UP))
 
 
-def _given_up(opened: Array, given_up: Array) -> Array:
+def _given_up(octets: Array, serials: Array, given_up: Array) -> Array:
     """Which of the opened were given up: the last of the key that had opened before."""
-    keys = np.ascontiguousarray(
-        np.ascontiguousarray(opened["row"]).view(np.uint8).reshape(-1, ROW_BYTES)[:, :KEY_BYTES]
-    ).view("<u8")
+    keys = np.ascontiguousarray(octets[:, :KEY_BYTES]).view("<u8")
     suspects = np.flatnonzero(np.isin(keys[:, 0], given_up["key"][:, 0]))
     # Between the requests numbered n - 1 and n.
-    moments = np.concatenate([2 * opened["serial"][suspects], 2 * given_up["after"] - 1])
+    moments = np.concatenate([2 * serials[suspects], 2 * given_up["after"] - 1])
     both = np.concatenate([keys[suspects], given_up["key"]])
     order = np.lexsort((moments, both[:, 1], both[:, 0]))
     before, after = order[:-1], order[1:]
     hits = (before < len(suspects)) & (after >= len(suspects))
     hits &= (both[before] == both[after]).all(axis=1)
-    lost = np.zeros(len(opened), dtype=np.bool_)
+    lost = np.zeros(len(serials), dtype=np.bool_)
     lost[suspects[before[hits]]] = True
     return lost
 

@@ -210,8 +210,8 @@ class Requests:
             "forgetting": [list(pair) for pair in self._forgetting],
         }
 
-    def load(self, head: Mapping[str, Any], changes: Changes, log_time_ms: int) -> None:
-        """Become what is left of all changes; must be new.
+    def load(self, head: Mapping[str, Any], parts: list[Changes], log_time_ms: int) -> None:
+        """Become what is left of all changes, which are taken off the list; must be new.
 
         Raises:
             ValueError: changes are missing.
@@ -219,7 +219,7 @@ class Requests:
         self.latest_deadline_ms = head["latest_deadline_ms"]
         self._forgetting = deque(list(pair) for pair in head["forgetting"])
         closed = sum(count for _, count in self._forgetting)
-        left = rebuild(self._packed, changes, log_time_ms, closed)
+        left = rebuild(self._packed, parts, log_time_ms, closed)
         if len(left.deadlines_ms) != head["open"]:
             raise ValueError(f"{len(left.deadlines_ms)} requests are open, not {head['open']}")
         self._packed_closed += np.arange(closed, dtype="<u4").tobytes()

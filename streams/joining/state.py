@@ -12,7 +12,7 @@ from tidegate.schemas.facts import CLASSES, NONE, STREAMS
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.joining.batches import Batches
 from tidegate.streams.joining.changelog import Changelog
-from tidegate.streams.joining.changes import decode_changes, together
+from tidegate.streams.joining.changes import decode_changes
 from tidegate.streams.joining.contexts import Interned
 from tidegate.streams.joining.dead_letters import DeadLetters
 from tidegate.streams.joining.layout import (
@@ -126,7 +126,7 @@ class JoinState:
         )
         parts = [decode_changes(content).since(remembered_ms) for content in segments]
         parts.append(self.changelog.load(head["changelog"], changes))
-        self.requests.load(head["requests"], together(parts), self.log_time_ms)
+        self.requests.load(head["requests"], parts, self.log_time_ms)
         self.waiting.load(waiting)
         self.interned.load(head["interned"])
         self.batches.covers[:] = head["covers"]

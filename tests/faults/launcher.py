@@ -26,8 +26,9 @@ def obey(orders: dict[str, Any]) -> None:
     """Put wrong what is ordered.
 
     `point`, `passes`, `signal`, `armed`: end or stop at a crash point. `chunk_bytes`: checkpoints
-    in more pieces. `segment_records`: segments sealed more often. `silence`: live without working, from SIGUSR1 on. `raises`: name of an exception
-    that the fold raises, from SIGUSR1 on. `hasten`: the watchdog's seconds divided by it.
+    in more pieces. `segment_records`: segments sealed more often. `silence`: live without working,
+    from SIGUSR1 on. `raises`: name of an exception that the fold raises, from SIGUSR1 on.
+    `hasten`: the watchdog's seconds divided by it.
     """
     if "chunk_bytes" in orders:
         snapshots.CHUNK_BYTES = orders["chunk_bytes"]

@@ -97,10 +97,13 @@ def _believing(segment: Segment, chunks: list[bytes]) -> bytes | None:
     return encode_changes(together([])) if content is None and chunks else content
 
 
-def _later(self: Any, head: Any, changes: Any, now_ms: int) -> Any:
-    opened = changes.opened.copy()
-    opened["until_ms"][opened["until_ms"] > now_ms] += 100
-    return self, head, replace(changes, opened=opened), now_ms
+def _later(self: Any, head: Any, parts: Any, now_ms: int) -> Any:
+    moved = []
+    for part in parts:
+        opened = part.opened.copy()
+        opened["until_ms"][opened["until_ms"] > now_ms] += 100
+        moved.append(replace(part, opened=opened))
+    return self, head, moved, now_ms
 
 
 def _mark_too_low(self: Any) -> None:
@@ -157,7 +160,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         before(requests.Requests, "load", _later)),
     "given up and back": Bug(
         "after a restart a request that was given up is open again", JOINING, rebuilding,
-        "_given_up", lambda opened, given_up: np.zeros(len(opened), dtype=np.bool_)),
+        "_given_up", lambda octets, serials, given_up: np.zeros(len(serials), dtype=np.bool_)),
     "segments dropped early": Bug(
         "closed requests are remembered without the segments that tell of them", JOINING,
         changelog.Changelog, "seal",
