@@ -73,9 +73,11 @@ MEANINGS: Mapping[MetricName, Meaning] = {
         "Segments of state written that checkpoints refer to."
     ),
     "tidegate_checkpoint_write_seconds_total": Meaning(
-        "Time from cut to announced checkpoint, beside the work."
+        "Time from cut to written segment or announced checkpoint, beside the work."
     ),
-    "tidegate_checkpoint_written_bytes_total": Meaning("Compressed checkpoints written."),
+    "tidegate_checkpoint_written_bytes_total": Meaning(
+        "Compressed checkpoints and segments written."
+    ),
     "tidegate_checkpoints_total": Meaning("Checkpoints announced."),
     "tidegate_clock_offset_seconds": Meaning(
         "Broker's append time minus this host's clock, when last compared."

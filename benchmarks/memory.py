@@ -34,9 +34,9 @@ _WAIT_MS = _SETTINGS.closed_memory_ms - _SETTINGS.grace_ms
 _RUN_RECORDS = 2_000
 
 
-def resident_bytes() -> int:
-    """What the process holds in memory now."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+def resident_bytes(process: int | str = "self") -> int:
+    """What a process holds in memory now."""
+    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize()
 
 

@@ -16,7 +16,8 @@ CUT_RECORDS = 100_000
 """Inside one interval a cut comes after this many records: an interval may last for hours."""
 
 SEGMENT_RECORDS = 50_000
-"""After so many records, what a handler keeps in segments is sealed at the next cut."""
+"""After so many records, what a handler keeps in segments is sealed at the next cut, if half as
+many changes are still needed: a small state is written whole."""
 
 
 class Handler(Protocol):
@@ -58,6 +59,10 @@ class Segmented(Handler, Protocol):
     @property
     def segments(self) -> tuple[str, ...]:
         """SHA-256 (hex) of the sealed segments that the state needs, in order."""
+
+    @property
+    def unsealed(self) -> int:
+        """How many changes since the last time are still needed."""
 
     def seal(self) -> Mapping[str, bytes]:
         """What came since the last time, as segments by digest; `dump` tells it no more."""
@@ -222,7 +227,8 @@ class PartitionFold:
     def _cut(self) -> None:
         if self._segmented is not None and self.released - self._sealed_at >= SEGMENT_RECORDS:
             self._sealed_at = self.released
-            self.seal(self._segmented)
+            if 2 * self._segmented.unsealed >= SEGMENT_RECORDS:
+                self.seal(self._segmented)
         due = self.released - self._checkpointed >= self._checkpoint_records
         if self._on_checkpoint is None or not (due or self._requested or self._barrier):
             return

@@ -126,6 +126,10 @@ class Changelog:
         self._parts = [changes]
         self._sealed.clear()
 
+    def unsealed(self, remembered_ms: int) -> int:
+        """How many changes since the last seal are of requests that are not forgotten."""
+        return len(self._gathered(remembered_ms))
+
     def seal(self, remembered_ms: int, log_time_ms: int) -> dict[str, bytes]:
         """Everything since the last time, as segments by digest; those are needed no more whose
         requests had all closed before `remembered_ms`."""

@@ -55,6 +55,11 @@ class Joiner:
         return self.state.seal()
 
     @property
+    def unsealed(self) -> int:
+        """How many changes of requests since the last seal are still needed."""
+        return self.state.unsealed
+
+    @property
     def segments(self) -> tuple[str, ...]:
         """SHA-256 (hex) of the sealed segments that the state needs, in order."""
         return self.state.changelog.segments

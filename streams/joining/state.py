@@ -135,6 +135,11 @@ class JoinState:
         self.batches.load(head["batches"], blocks)
         self.counts = head["counts"]
 
+    @property
+    def unsealed(self) -> int:
+        """How many changes of requests since the last seal are still needed."""
+        return self.changelog.unsealed(self.requests.remembered_ms(self.log_time_ms))
+
     def seal(self) -> dict[str, bytes]:
         """What requests have learned since the last time, as segments by digest."""
         requests = self.requests
