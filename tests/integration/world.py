@@ -15,11 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.agents.counting import ROOT, environment_of
+from tidegate.agents.breaks import recorded_breaks
 from tidegate.agents.engine import ENGINE_SETTINGS, fingerprint
 from tidegate.agents.joiner import joiner_factory
 from tidegate.agents.kafka import Record, new_producer, read_topic
 from tidegate.agents.settings import Settings
-from tidegate.agents.transport.fetched import find_marks
+from tidegate.agents.transport.fetched import dense_runs, find_marks
+from tidegate.schemas.breaks import gaps_of
 from tidegate.schemas.codec import encode
 from tidegate.schemas.errors import Unreachable
 from tidegate.schemas.events import Event, Outcome, Prediction, ShadowPrediction
@@ -308,7 +310,11 @@ def identify(name: str, partition: int, value: bytes) -> Identity:
 
 
 def reference(settings: Settings) -> dict[Identity, bytes]:
-    """All outputs the logs as they are now give, folded here and without interruption."""
+    """All outputs the logs as they are now give, folded here and without interruption.
+
+    Of what is missing in a log only what was accepted as lost is passed over.
+    """
+    accepted = recorded_breaks(settings)
     outputs: dict[Identity, bytes] = {}
 
     def emit(output: Output) -> None:
@@ -327,16 +333,20 @@ def reference(settings: Settings) -> dict[Identity, bytes]:
         logs.append(by_partition)
     for partition in range(settings.partitions):
         fold = PartitionFold(partition, len(ranks), make(partition, emit))
+        fold.accept(
+            {rank: gaps_of(accepted, topic.name, partition) for rank, topic in enumerate(ranks)}
+        )
         for rank, by_partition in enumerate(logs):
-            if by_partition[partition]:
-                fold.feed(rank, _fetched(by_partition[partition]))
+            records = by_partition[partition]
+            for start, stop in dense_runs([record.offset for record in records]):
+                if start < stop:
+                    fold.feed(rank, _fetched(records[start:stop]))
         fold.drain()
     return outputs
 
 
 def _fetched(records: Sequence[Record]) -> Fetched:
     values = [record.value for record in records]
-    assert records[-1].offset - records[0].offset + 1 == len(records)
     return Fetched(
         records[0].offset,
         values,

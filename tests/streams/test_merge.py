@@ -7,6 +7,7 @@ import random
 import pytest
 
 from tests.streams.logs import Log, fetch, log_times_ms
+from tidegate.schemas.breaks import Break, gaps_of
 from tidegate.schemas.marks import Marker, Tick
 from tidegate.streams.merge import MAX_LOG_TIME_MS, LogGap, Merge
 
@@ -160,6 +161,42 @@ def test_a_hole_stops_the_merge() -> None:
     ) as info:
         merge.feed(1, fetch([b"x"] * 12, 9, 3))
     assert (info.value.rank, info.value.expected, info.value.found) == (1, 5, 9)
+
+
+LOST = [Break("t", 0, 2, 9, "", "", 0), Break("t", 0, 9, 10, "", "", 0)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_an_accepted_loss_is_passed_where_it_stands_in_the_order(size: int) -> None:
+    """Its marker comes at the log time before it, and the log goes on behind it, with no record
+    of it; losses may follow one another, and begin where a log is taken up."""
+    first: Log = [Tick(100), b"a", *[None] * 8, b"b", Tick(200)]
+    logs: list[Log] = [first, [Tick(100), b"o", Tick(150)]]
+    gaps = {0: gaps_of(LOST, "t", 0)}
+    merge = Merge([0, 0], [0, 0], None, gaps)
+    order = []
+    merge.feed(0, fetch(logs[0][:2], 0, 2))
+    assert merge.fetch_offsets[0] == merge.after(0, 2) == 10
+    merge.feed(1, fetch(logs[1], 0, 3))
+    order += released(merge)
+    for begin in range(10, 12, size):
+        merge.feed(0, fetch(logs[0], begin, size))
+        order += released(merge)
+    assert order == [(100, 0, 1), (100, 0, 2), (100, 0, 9), (100, 0, 10), (100, 1, 1)]
+    assert merge.next_offsets == [12, 3] or merge.buffered(0) == 1
+    taken_up = Merge([2, 1], [100, 100], None, gaps)
+    assert taken_up.fetch_offsets == [10, 1]
+    assert released(taken_up) == [(100, 0, 2), (100, 0, 9)]
+    assert taken_up.next_offsets == [10, 1]
+
+
+def test_a_loss_that_was_not_accepted_still_stops_the_merge() -> None:
+    """Of the next hole, one that begins elsewhere, or ends elsewhere, nobody has said anything."""
+    merge = Merge([2], [0], None, {0: gaps_of(LOST[:1], "t", 0)})
+    with pytest.raises(LogGap, match="offset 9 is needed next, but 11 came"):
+        merge.feed(0, fetch([None] * 11 + [b"x"], 11, 1))
+    with pytest.raises(LogGap):
+        Merge([3], [0], None, {0: gaps_of(LOST, "t", 0)}).feed(0, fetch([b"x"] * 12, 10, 1))
 
 
 def test_what_was_fed_before_is_trimmed() -> None:
