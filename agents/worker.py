@@ -89,7 +89,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in _stop_signals():
             loop.add_signal_handler(number, stop.set)
-        app = build_app(self._settings, self._role, self._host.topics, self._host)
+        topics = self._host.topics
+        app = build_app(self._settings, self._role, topics, self._host, self._pins.fail)
         self._gauges.transport = app.consumer.counters
         self._web.start()
         self._gauges.ends.start()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 
@@ -143,8 +143,8 @@ class PinWatch:
         """Look no longer."""
         self._stopped.set()
 
-    def look(self) -> None:
-        """Look once; ends the process when topics have changed."""
+    def look(self, missing_max: int = _MISSING_MAX) -> None:
+        """Look once; ends the process when topics have changed, or one was gone so many times."""
         try:
             now = read_pins(self._settings, self._role)
         except Unreachable as error:
@@ -152,7 +152,7 @@ class PinWatch:
             return
         except DefinitionError as error:
             self._missing += 1
-            if self._missing >= _MISSING_MAX:
+            if self._missing >= missing_max:
                 self._fail("a merged topic is gone", error)
             return
         self._missing = 0
@@ -160,6 +160,11 @@ class PinWatch:
         if faults:
             changed = DefinitionError("merged topics are not what this worker began with", faults)
             self._fail("merged topics have changed", changed)
+
+    def fail(self, why: str, error: BaseException | None = None) -> NoReturn:
+        """End the process for `why`, or for what is behind it: topics that are others by now."""
+        self.look(missing_max=1)
+        self._fail(why, error)
 
     def _run(self) -> None:
         while not self._stopped.wait(_INTERVAL_SECONDS):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -240,6 +241,20 @@ class World:
             if message in line and line.startswith("{"):
                 found.append(json.loads(line))
         return found
+
+    def metric(self, name: str, role: str = "joiner", **labels: str) -> float:
+        """Sum of a metric of the newest worker of a role, over what the labels say; -1 when nobody
+        answers."""
+        told = [it for it in self.lines("health and metrics") if it.get("role") == role]
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        try:
+            address = str(told[-1]["message"]).split()[-1]
+            with urllib.request.urlopen(f"{address}/metrics") as answer:
+                lines = answer.read().decode().splitlines()
+        except (IndexError, OSError):
+            return -1.0
+        found = (line for line in lines if line.split("{")[0].split(" ")[0] == name)
+        return sum(float(it.split()[-1]) for it in found if all(word in it for word in wanted))
 
     def await_checkpoints(self, count: int) -> None:
         """Until so many checkpoints that stand for records were written in all."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.streams.logs import Log, fetch, log_times_ms
 from tidegate.schemas.breaks import Break, gaps_of
@@ -87,6 +89,33 @@ def test_something_is_always_wanted(seed: int) -> None:
         merge.feed(rank, fetch(logs[rank], merge.fetch_offsets[rank], 3))
         released(merge)
         assert merge.buffered(merge.blocked_on()) == 0
+
+
+@given(st.data())
+def test_no_skew_stops_the_fetching_or_overfills_a_buffer(data: st.DataObject) -> None:
+    """Whatever the logs hold and however uneven they are: a log is fetched only below its cap, in
+    any order and size, and still everything that can be released is; no buffer grows beyond cap
+    and one fetch."""
+    draw = data.draw
+    cap, size = draw(st.integers(1, 8)), draw(st.integers(1, 6))
+    lengths = draw(st.lists(st.integers(0, 120), min_size=2, max_size=4))
+    logs: list[Log] = []
+    for length in lengths:
+        every = draw(st.integers(1, 40))
+        rest: Log = [Tick(1_000 + at) if at % every == 0 else b"x" for at in range(1, length + 1)]
+        logs.append([Tick(1_000), *rest])
+    merge = Merge([0] * len(logs), [0] * len(logs))
+    while True:
+        left = [rank for rank, log in enumerate(logs) if merge.fetch_offsets[rank] < len(log)]
+        wanted = [rank for rank in left if merge.buffered(rank) < cap]
+        if not wanted:
+            break
+        rank = draw(st.sampled_from(wanted))
+        merge.feed(rank, fetch(logs[rank], merge.fetch_offsets[rank], size))
+        released(merge)
+        assert merge.buffered(rank) < cap + size
+    # Only a log at its end can hold the others back: they wait for what it has not got.
+    assert merge.fetch_offsets[merge.blocked_on()] == len(logs[merge.blocked_on()])
 
 
 def test_all_predictions_of_an_interval_precede_its_outcomes() -> None:
