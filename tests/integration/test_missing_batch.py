@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents.waiting import wait_for
-from tests.integration.world import World
+from tests.integration.world import PATIENCE_SECONDS, World
 from tidegate.agents.kafka import new_producer, read_topic
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as
@@ -83,18 +83,18 @@ def test_a_missing_batch_holds_up_its_source_raises_an_alarm_and_heals(
     log.tick(*[1_000] * (GAP_ALARM_MS // 1_000 - 1))
     with World(settings, tmp_path / "log") as world:
         decider = world.start("decider")
-        wait_for(lambda: batches_read(world, "gap") == 1)
+        wait_for(lambda: batches_read(world, "gap") == 1, PATIENCE_SECONDS)
         assert batches_read(world, "next") == 1
         log.tick(500)
         assert alerts(settings) == []
         log.tick(1_000, 1_000, 1_000)
-        wait_for(lambda: len(alerts(settings)) == 1)
+        wait_for(lambda: len(alerts(settings)) == 1, PATIENCE_SECONDS)
         assert "source partition 0" in alerts(settings)[0]
         decider.kill()
         decider.wait()
         world.start("decider")
         log.batches([1, 2, 3])
         log.tick(*[1_000] * (2 * GAP_ALARM_MS // 1_000))
-        wait_for(lambda: batches_read(world, "next") == 4)
+        wait_for(lambda: batches_read(world, "next") == 4, PATIENCE_SECONDS)
         assert batches_read(world, "gap") == 1
         assert len(alerts(settings)) == 1

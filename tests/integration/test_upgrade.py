@@ -13,7 +13,14 @@ import pytest
 
 from tests.agents.counting import ROOT, environment_of
 from tests.integration.test_worker_faults import close
-from tests.integration.world import Identity, World, identify, reference, with_short_horizons
+from tests.integration.world import (
+    PATIENCE_SECONDS,
+    Identity,
+    World,
+    identify,
+    reference,
+    with_short_horizons,
+)
 from tidegate.agents.commands.logs import decisions_newest_first
 from tidegate.agents.commands.mark import run_barrier
 from tidegate.agents.commands.options import EXIT_DONE, Output
@@ -24,7 +31,7 @@ from tidegate.schemas.observation_reading import decode_observation
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-REQUESTS_PER_SECOND = 200
+REQUESTS_PER_SECOND = 100
 
 
 @pytest.fixture
@@ -63,7 +70,7 @@ def test_an_upgrade_under_load_loses_and_doubles_nothing(world: World) -> None:
     world.await_checkpoints(8)
     assert run_barrier(new, "joiner", "", Output.table) == EXIT_DONE
     for worker in workers:
-        assert worker.wait(60) == 2
+        assert worker.wait(PATIENCE_SECONDS) == 2
     world.settings = new
     workers = [world.start("joiner"), world.start("joiner")]
     world.await_checkpoints(20)
@@ -97,12 +104,12 @@ def test_deciders_hand_over_too(world: World) -> None:
     world.start("ticker")
     decider = world.start("decider")
     traffic = world.traffic(50)
-    tidegate(old, "apply", "-f", "examples/click-ranker.yaml", "--timeout", "60s")
+    tidegate(old, "apply", "-f", "examples/click-ranker.yaml", "--timeout", "2m")
     assert run_barrier(new, "decider", "", Output.table) == EXIT_DONE
-    assert decider.wait(60) == 2
+    assert decider.wait(PATIENCE_SECONDS) == 2
     world.settings = new
     world.start("decider")
-    tidegate(new, "pause", "click-ranker", "--reason", "an upgrade", "--timeout", "60s")
+    tidegate(new, "pause", "click-ranker", "--reason", "an upgrade", "--timeout", "2m")
     traffic.finish()
     last, first, *_ = decisions_newest_first(new, "click-ranker")
     assert (first.engine, last.engine) == (fingerprint(old), fingerprint(new))
@@ -113,5 +120,5 @@ def tidegate(settings: Settings, *words: str) -> None:
     """A command of a person, which must succeed."""
     subprocess.run(
         [sys.executable, "-m", "tidegate", *words],
-        cwd=ROOT, env=environment_of(settings), check=True, timeout=90,
+        cwd=ROOT, env=environment_of(settings), check=True, timeout=2 * PATIENCE_SECONDS,
     )  # fmt: skip
