@@ -28,7 +28,7 @@ from tidegate.agents.settings import Settings
 from tidegate.agents.topics import apply_topics
 from tidegate.schemas.observation_reading import decode_observation
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 REQUESTS_PER_SECOND = 100
 
@@ -124,7 +124,7 @@ def test_what_retention_ate_is_passed_when_it_was_accepted(world: World) -> None
     ticker = world.start("ticker")
     decider = world.start("decider")
     worker = world.start("joiner")
-    tidegate(settings, "tidegate apply -f examples/click-ranker.yaml --timeout 2m")
+    tidegate(settings, "tidegate apply -f examples/click-ranker.yaml --timeout 4m")
     traffic = world.traffic(REQUESTS_PER_SECOND)
     world.await_checkpoints(12)
     time.sleep(0.7)

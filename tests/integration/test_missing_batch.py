@@ -19,7 +19,7 @@ from tidegate.schemas.marks import tick_headers
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.deciding.sequences import GAP_ALARM_MS
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 BEGIN_MS = 1_700_000_000_000
 

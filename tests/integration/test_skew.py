@@ -15,6 +15,7 @@ MEMORY_BYTES_MAX = 400_000_000
 
 @pytest.mark.kafka
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_backlog_of_one_topic_is_joined_whole_in_bounded_memory(
     local_kafka: Broker, tmp_path: Path
 ) -> None:

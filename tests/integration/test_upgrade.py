@@ -29,7 +29,7 @@ from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
 from tidegate.schemas.observation_reading import decode_observation
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 REQUESTS_PER_SECOND = 100
 
@@ -104,12 +104,12 @@ def test_deciders_hand_over_too(world: World) -> None:
     world.start("ticker")
     decider = world.start("decider")
     traffic = world.traffic(50)
-    tidegate(old, "apply", "-f", "examples/click-ranker.yaml", "--timeout", "2m")
+    tidegate(old, "apply", "-f", "examples/click-ranker.yaml", "--timeout", "4m")
     assert run_barrier(new, "decider", "", Output.table) == EXIT_DONE
     assert decider.wait(PATIENCE_SECONDS) == 2
     world.settings = new
     world.start("decider")
-    tidegate(new, "pause", "click-ranker", "--reason", "an upgrade", "--timeout", "2m")
+    tidegate(new, "pause", "click-ranker", "--reason", "an upgrade", "--timeout", "4m")
     traffic.finish()
     last, first, *_ = decisions_newest_first(new, "click-ranker")
     assert (first.engine, last.engine) == (fingerprint(old), fingerprint(new))

@@ -25,7 +25,7 @@ from tidegate.schemas.observation_reading import decode_observation
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.folding import CUT_RECORDS
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 HOUR_MS = 3_600_000
 REWARD_WAIT_MS = 1_800_000

@@ -33,7 +33,7 @@ from tidegate.streams.merge import Fetched
 from tidegate.streams.output import Output
 
 REWARD_WAIT_MS = 2_000
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 240.0
 """How long anything may take on a busy machine before a test gives up."""
 
 Identity = tuple[str, int, bytes]
