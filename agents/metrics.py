@@ -39,6 +39,7 @@ MetricName = Literal[
     "tidegate_released_records_total",
     "tidegate_remembered_requests",
     "tidegate_sampled_keys_total",
+    "tidegate_skipped_offsets_total",
     "tidegate_tick_age_seconds",
     "tidegate_ticks_failed_total",
     "tidegate_ticks_total",
@@ -117,6 +118,9 @@ MEANINGS: Mapping[MetricName, Meaning] = {
         "Closed requests that are still told apart from new ones.", ("partition",)
     ),
     "tidegate_sampled_keys_total": Meaning("Keys whose partition was checked."),
+    "tidegate_skipped_offsets_total": Meaning(
+        "Offsets passed over because a person accepted their loss.", ("topic", "partition")
+    ),
     "tidegate_tick_age_seconds": Meaning("Clock minus log time."),
     "tidegate_ticks_failed_total": Meaning("Ticks and markers not delivered in time."),
     "tidegate_ticks_total": Meaning("Ticks and markers delivered."),

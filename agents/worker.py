@@ -19,6 +19,7 @@ from tidegate.agents.failstop import EXIT_DONE, fail_stop
 from tidegate.agents.hosting.checkpoints import Checkpoints
 from tidegate.agents.hosting.gauges import Gauges
 from tidegate.agents.hosting.host import HandlerFactory, Host
+from tidegate.agents.hosting.pins import PinWatch
 from tidegate.agents.hosting.publisher import Publisher
 from tidegate.agents.instance import instance_id
 from tidegate.agents.metrics import Metrics, Sample
@@ -73,6 +74,7 @@ class Worker:
             publisher=publisher,
             checkpoints=checkpoints,
         )
+        self._pins = PinWatch(settings, role)
         self._watchdog = Watchdog(self._gauges.observe)
         self._web = Web(
             settings.web_host,
@@ -87,10 +89,12 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in _stop_signals():
             loop.add_signal_handler(number, stop.set)
-        app = build_app(self._settings, self._role, self._host.topics, self._host)
+        topics = self._host.topics
+        app = build_app(self._settings, self._role, topics, self._host, self._pins.fail)
         self._gauges.transport = app.consumer.counters
         self._web.start()
         self._gauges.ends.start()
+        self._pins.start()
         _log.info("starting", extra={"engine": self._engine, "broker": self._settings.bootstrap})
         house = loop.create_task(self._keep_house(app))
         starting = loop.create_task(app.start())

@@ -89,7 +89,8 @@ class HybridConsumer(BatchConsumer):
                 break
             due = self._consume()
             if due:
-                return [(tp, from_librdkafka(of_one)) for tp, of_one in due.items()], records
+                batches = [(tp, it) for tp, of_one in due.items() for it in from_librdkafka(of_one)]
+                return batches, records
         return [], records
 
     def _consume(self) -> dict[TP, list[Any]]:

@@ -125,13 +125,11 @@ class Decider:
             take(found)
 
     def marker(self, rank: int, offset: int, marker: Marker) -> None:
-        """A recorded gap in the observations of a source partition raises every epoch."""
-        if rank != OBSERVATIONS or marker.kind != "gap":
-            return
-        accepted = self.sequences.accept_gap(marker.arguments)
-        if not accepted:
-            return
-        for _, state in sorted(self.experiments.items()):
+        """What is accepted as lost, here or in the joiner's input, raises every epoch."""
+        if marker.kind == "skip":
+            self._offsets[rank] = int(marker.arguments["end"])
+        accepted = self.sequences.accept_loss(marker, rank == OBSERVATIONS)
+        for _, state in sorted(self.experiments.items()) if accepted else ():
             state.epoch += 1
             self._decide(state, Proposal(Action.UPDATE, accepted, republish=True, automatic=True))
 
