@@ -94,7 +94,7 @@ async def started(flow: RecordingFlow, path: Path) -> tuple[BatchConsumer, StubT
     """A hybrid consumer that has sought."""
     _, consumer, thread = stub_consumer(flow, path, "librdkafka")
     await consumer.perform_seek()
-    return consumer, thread, consumer._client
+    return consumer, thread, consumer._readers._clients[0]
 
 
 def test_aiokafka_fetches_nothing_that_librdkafka_fetches(tmp_path: Path) -> None:
