@@ -92,16 +92,21 @@ class Summary:
             )
         return found
 
-    def values(self, measurement: Measurement) -> Values:
+    def values(self, measurement: Measurement, score_tolerance: float = 0.0) -> Values:
         """What the measurement reads; measurements that read the same share it."""
+        reads: tuple[Any, ...]
         if measurement.source == "outcome":
             reads = (measurement.name, measurement.aggregate, measurement.default)
         else:
-            reads = (measurement.source, measurement.measure, None)
-        key = (measurement.source, *reads, measurement.low, measurement.high)
+            reads = (measurement.source, measurement.measure, score_tolerance)
+        key = (
+            measurement.source, *reads, measurement.statuses, measurement.low, measurement.high
+        )  # fmt: skip
         found = self._values.get(key)
         if found is None:
-            found = self._values[key] = values_of(self.batch, measurement)
+            found = self._values[key] = values_of(
+                self.batch, measurement, score_tolerance
+            )
         return found
 
     def facts(self) -> Sequence[int]:
