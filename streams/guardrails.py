@@ -22,10 +22,10 @@ from tidegate.streams.estimation.plan import watch_of
 from tidegate.streams.estimation.trail import Beginning, Trail
 from tidegate.streams.guardrail_reading import Case, Reading, Since
 from tidegate.streams.guardrail_wording import bounded_mean, bounded_quantile, compared, is_share
-from tidegate.streams.inference import difference, method_for, quantiles, separate, share
+from tidegate.streams.inference import Interval, difference, method_for, quantiles, separate, share
 from tidegate.streams.strategies.base import Verdict
 
-WHOLE_SHARE = 0.8
+WHOLE_SHARE = 0.9
 
 _ROUNDED_OFF = 1e-6
 """More than rounding to 9 digits moves a bound."""
@@ -127,21 +127,24 @@ def _since(case: Case, found: Beginning, alpha: float) -> Reading:
         return compared(case, n, quantiles.compare(*sides, quantile, alpha, relative))
     candidate: Moments = found.candidate.moments()
     if case.guardrail.worse_by is not None:
-        control: Moments = found.control.moments()
-        if is_share(case.metric):
-            return compared(case, n, separate.compare(control, candidate, alpha, relative))
-        if control.n <= 0.0:
-            return compared(case, n, None)
-        # Few values of a skewed metric look too certain where they happen to lie close together.
-        wide = Moments(candidate.n, candidate.mean, max(candidate.variance, control.variance))
-        pair = Pair(control, wide)
-        return compared(case, n, method_for(False).compare([pair], alpha, relative))
+        return compared(case, n, _apart(case, found.control.moments(), candidate, alpha))
     if case.metric.quantile is not None:
         value = case.ledger.quantile(case.guardrail.metric, case.candidate)
         return bounded_quantile(case, n, value, separate.bound(candidate, alpha))
     if is_share(case.metric):
         return bounded_mean(case, n, candidate.mean, separate.bound(candidate, alpha))
     return bounded_mean(case, n, candidate.mean, method_for(False).bound(candidate, alpha))
+
+
+def _apart(case: Case, control: Moments, candidate: Moments, alpha: float) -> Interval | None:
+    relative = _is_relative(case)
+    if is_share(case.metric):
+        return separate.compare(control, candidate, alpha, relative)
+    if control.n <= 0.0:
+        return None
+    # Few values of a skewed metric look too certain where they happen to lie close together.
+    wide = Moments(candidate.n, candidate.mean, max(candidate.variance, control.variance))
+    return method_for(False).compare([Pair(control, wide)], alpha, relative)
 
 
 def _looks_worse(case: Case, found: Beginning) -> bool:

@@ -29,7 +29,6 @@ from tidegate.schemas.manifest.types import (
     WrittenQuantity,
 )
 
-
 FIELD_PATTERN = r"^(status|latency_ms|score|disagreement|measures\.[A-Za-z0-9._-]+)$"
 
 
@@ -122,6 +121,7 @@ class Rights(Model):
 class ExperimentSpec(Model):
     """Everything the decider needs to know about an experiment.
 
+    `on_breaker` is what is done when a serving client has cut a candidate by its own breaker.
     `inclusion_bp` is the share of the population that takes part. `salt` is hashed with the unit;
     it changes only on request, and is the experiment's name when not given.
     """
@@ -132,6 +132,7 @@ class ExperimentSpec(Model):
     metrics: Annotated[dict[Name, Metric], Field(default_factory=dict)]
     objective: Name | None = None
     guardrails: Annotated[tuple[Guardrail, ...], Strict(False)] = ()
+    on_breaker: Literal["alert", "pause", "rollback"] = "alert"
     release: Annotated[tuple[Step, ...], Strict(False)] = ()
     flag: Flag | None = None
     rights: Annotated[Rights, Field(default_factory=Rights)]

@@ -76,7 +76,8 @@ class Bins:
     def from_state(cls, state: list[list[int]]) -> Bins:
         """The inverse of `to_state`."""
         bins = cls()
-        bins._counts = {key: count for key, count in state}
+        for key, count in state:
+            bins._counts[key] = count
         bins.n = sum(bins._counts.values())
         return bins
 

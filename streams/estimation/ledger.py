@@ -100,6 +100,7 @@ class Ledger:
         batch = summary.batch
         is_irregular = batch.count("irregular") > 0
         agreed = summary.agreements(self.plan.score_tolerance) if batch.count("shadow") else []
+        shifts = (summary.shifts("latency"), summary.shifts("score")) if agreed else ()
         for number, variant in owners.items():
             tally, reason = self.tallies[variant], batch.contexts[number].reason
             statuses = summary.statuses[number]
@@ -112,9 +113,9 @@ class Ledger:
                 for status, count in zip(STATUSES, statuses, strict=True):
                     tally.statuses[status] += count
             if is_irregular:
-                found = summary.irregular[number]
+                seldom = summary.irregular[number]
                 for code, name in IRREGULAR.items():
-                    tally.irregular[name] += found[code]
+                    tally.irregular[name] += seldom[code]
             if agreed:
                 disagree, agree, unknown = agreed[number]
                 shadow = self.shadows[variant]
@@ -122,6 +123,9 @@ class Ledger:
                 shadow.disagree += disagree
                 shadow.agree += agree
                 shadow.failures += summary.shadow_failures[number]
+                for side, found in zip((shadow.latency, shadow.score), shifts, strict=True):
+                    if (moments := found[number]) is not None:
+                        side.merge(*moments)
 
     def _count_learnt(self, summary: Summary, learnt: Sequence[Learnt]) -> None:
         totals: dict[Key, int] = {}

@@ -67,6 +67,13 @@ class Summary:
         found: list[int] = np.bincount(failed, minlength=self._number).tolist()
         return found
 
+    def shifts(self, column: str) -> Sequence[BatchMoments | None]:
+        """Moments of shadow minus answer of `score` or `latency`, by the context in the shadow."""
+        table = self.batch.tables["shadow"]
+        apart = table[f"shadow_{column}"] - table[column]
+        known = ~np.isnan(apart)
+        return grouped(table["shadow_context"][known], self._number, apart[known], None)
+
     def agreements(self, score_tolerance: float) -> list[list[int]]:
         """Shadow pairs by code of agreement, by the context that ran in the shadow."""
         table = self.batch.tables["shadow"]

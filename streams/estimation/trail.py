@@ -100,8 +100,8 @@ class Trail:
         if self.watch.binned:
             side.feed(values)
         else:
-            n = float(len(values))
-            share = int((values > self.watch.above).sum()) / n
+            n, bound = float(len(values)), self.watch.above
+            share = int((values > bound).sum()) / n if bound is not None else 0.0
             side.merge(n, n, share, n * share * (1.0 - share))
         if is_candidate:
             self._count(float(len(values)))
