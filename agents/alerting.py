@@ -24,6 +24,7 @@ KINDS: Final[Mapping[str, str]] = {
     "FINISH": "info",
     "RESUME": "info",
     "HOLD": "info",
+    "UPDATE": "info",
     "ABORT": "warning",
     "REFUSED": "warning",
     "STEP_BACK": "warning",
