@@ -88,8 +88,8 @@ def decide(standing: Standing) -> Move | None:
     answer = settings.on_inconclusive or "hold"
     kinds = {"hold": Kind.HOLD, "fail": Kind.STOP, "pass": Kind.PASS}
     winner = telling[0].candidate if answer == "fail" else ""
-    said = f"{reason}; on_inconclusive: {answer}"
-    return Move(kinds[answer], verdict, said, winner=winner, evidence=evidence)
+    reason += f"; on_inconclusive: {answer}"
+    return Move(kinds[answer], verdict, reason, winner=winner, evidence=evidence)
 
 
 def outlook(standing: Standing) -> Outlook:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.streams.deciding.test_judging import FULL, bad, canary, good
-from tests.streams.deciding.world import CANARY, ERRORS, METRICS, Group, World, spec_of
+from tests.streams.deciding.world import CANARY, ERRORS, METRICS, NAME, Group, World, spec_of
 
 CHECKED: dict[str, Any] = {
     **ERRORS,
@@ -264,5 +264,6 @@ def test_a_cut_is_about_one_experiment() -> None:
     world.order("APPLY", spec_of({"canary": CANARY}), experiment="other")
     cut(world)
     world.applied("svc-1", experiment="other", breaker=[])
-    world.tick(1_000)
-    assert [item["breaker"] for item in world.view()["health"]["unwell"]] == [["challenger"]]
+    unwell = world.decider.clients.unwell(NAME, world.log_time_ms)
+    assert [item["breaker"] for item in unwell] == [["challenger"]]
+    assert world.decider.clients.unwell("other", world.log_time_ms) == []
