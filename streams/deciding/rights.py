@@ -87,9 +87,8 @@ def _is_as_strict(after: Guardrail, before: Guardrail) -> bool:
     same = (after.metric, after.compare) == (before.metric, before.compare)
     if not same or after.min_samples > before.min_samples or after.alpha < before.alpha:
         return False
-    if _SEVERITY.index(after.on_breach) < _SEVERITY.index(before.on_breach):
-        return False
-    if not _acts_as_soon(after, before):
+    is_gentler = _SEVERITY.index(after.on_breach) < _SEVERITY.index(before.on_breach)
+    if is_gentler or not _acts_as_soon(after, before):
         return False
     if before.worse_by is not None:
         margin = after.worse_by
