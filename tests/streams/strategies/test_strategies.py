@@ -233,7 +233,7 @@ def test_shadow_judges_when_everybody_was_compared_enough(
 def test_shadow_that_tells_nothing_ends_as_the_manifest_says(answer: str, kind: Kind) -> None:
     """Neither surely kept nor surely broken: on_inconclusive, and the verdict stays what it is."""
     settings = SETTINGS["shadow"].model_copy(update={"on_inconclusive": answer})
-    told = Told(pairs={"challenger": (11, 100)})
+    told = Told(compared={"challenger": (11, 100)})
     move = shadow.decide(standing("shadow", settings=settings, evidence=told))
     assert move is not None
     assert (move.kind, move.verdict) == (kind, Verdict.INCONCLUSIVE)
@@ -271,7 +271,7 @@ def test_shadow_judges_what_is_required(
     settings = Shadow.model_validate(
         {"until": {"requests": 100}, "require": {word: bound}, "on_inconclusive": "hold"}
     )
-    told = Told(pairs={"challenger": (0, 100)}, tallied=tallied)
+    told = Told(compared={"challenger": (0, 100)}, tallied=tallied)
     move = shadow.decide(standing("shadow", settings=settings, evidence=told))
     kinds = {Verdict.PASS: Kind.PASS, Verdict.FAIL: Kind.STOP}
     assert move is not None
