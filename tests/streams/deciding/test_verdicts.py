@@ -14,7 +14,7 @@ from tests.streams.deciding.test_judging import FULL, bad, canary
 from tests.streams.deciding.world import CANARY, ERRORS, Group, World
 
 PAGE = Path(__file__).parents[3] / "docs" / "verdicts.md"
-ROW = re.compile(r"^\| ((?:[SFIN] )+)\| (.+?) \| (.+?) \| (\w+) (\d+) \| (.+?) \|(.*)\|$", re.M)
+ROW = re.compile(r"^\| \d+ \| ((?:[SFIN] )+)\| (.+?) \| (.+?) \| (\w+) (\d+) \| (.+?) \|(.*)\|$", re.M)
 ROWS = ROW.findall(PAGE.read_text(encoding="utf-8"))
 
 
@@ -44,7 +44,7 @@ def test_series_of_checks(
 def test_all_rows_of_the_page_are_read() -> None:
     """A row that the pattern misses would be a promise nobody keeps; each number is argued."""
     page = PAGE.read_text(encoding="utf-8")
-    table = page[page.index("| series |") :].split("\n\n")[0]
+    table = page[page.index("| row | series |") :].split("\n\n")[0]
     assert len(ROWS) == len(table.splitlines()) - 2 >= 15
     for why in {row[6].strip() for row in ROWS} - {""}:
         assert re.search(rf"^{why}\. ", page, re.M)
