@@ -19,11 +19,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from tidegate.agents import alerting
 from tidegate.agents.alert_settings import AlertSettings
-from tidegate.agents.kafka import new_consumer, to_record, unreachable
+from tidegate.agents.kafka import new_consumer, to_record, unreachable, watermarks
 from tidegate.agents.metrics import Sample
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as
-from tidegate.schemas.errors import DefinitionError, EventError
+from tidegate.schemas.errors import DefinitionError, EventError, Unreachable
 from tidegate.schemas.events import Command, Decision
 
 _log = logging.getLogger(__name__)
@@ -147,18 +147,21 @@ class Alerter:
         # Without a group's word alerts begin now: nobody wants to hear of last year's decisions.
         group = f"{self._settings.prefix}alerter"
         consumer = new_consumer(self._settings, {"group.id": group})
-        places = [
-            TopicPartition(self._settings.topic(name), partition)
-            for name in TOPICS
-            for partition in range(self._settings.decision_partitions)
-        ]
         try:
-            committed = consumer.committed(places, timeout=10)
-            for place in committed:
-                low, high = consumer.get_watermark_offsets(place, timeout=10)
+            kept = {
+                (self._settings.topic(name), partition): bounds
+                for name in TOPICS
+                for partition, bounds in watermarks(self._settings, consumer, name).items()
+            }
+            places = consumer.committed([TopicPartition(*place) for place in kept], timeout=10)
+            for place in places:
+                low, high = kept[place.topic, place.partition]
                 place.offset = high if place.offset < 0 else max(low, place.offset)
-            consumer.assign(committed)
-            consumer.commit(offsets=committed, asynchronous=False)
+            consumer.assign(places)
+            consumer.commit(offsets=places, asynchronous=False)
+        except Unreachable:
+            consumer.close()
+            raise
         except KafkaException as error:
             consumer.close()
             raise unreachable(self._settings, error) from error

@@ -14,7 +14,9 @@ from tests.streams.deciding.test_judging import FULL, bad, canary
 from tests.streams.deciding.world import CANARY, ERRORS, Group, World
 
 PAGE = Path(__file__).parents[3] / "docs" / "verdicts.md"
-ROW = re.compile(r"^\| \d+ \| ((?:[SFIN] )+)\| (.+?) \| (.+?) \| (\w+) (\d+) \| (.+?) \|(.*)\|$", re.M)
+ROW = re.compile(
+    r"^\| \d+ \| ((?:[SFIN] )+)\| (.+?) \| (.+?) \| (\w+) (\d+) \| (.+?) \|(.*)\|$", re.M
+)
 ROWS = ROW.findall(PAGE.read_text(encoding="utf-8"))
 
 
