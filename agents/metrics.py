@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 MetricName = Literal[
+    "tidegate_alert_failures_total",
+    "tidegate_alerts_total",
     "tidegate_checkpoint_conflicts_total",
     "tidegate_checkpoint_pause_seconds_total",
     "tidegate_checkpoint_write_seconds_total",
@@ -59,6 +61,12 @@ class Meaning:
 _VARIANT = ("experiment", "generation", "variant", "stream")
 
 MEANINGS: Mapping[MetricName, Meaning] = {
+    "tidegate_alert_failures_total": Meaning(
+        "Tries that did not deliver an alert to all addresses."
+    ),
+    "tidegate_alerts_total": Meaning(
+        "Alerts by what became of them: told, given_up, repeated.", ("result",)
+    ),
     "tidegate_checkpoint_conflicts_total": Meaning(
         "Equal cuts with different states: workers have diverged."
     ),

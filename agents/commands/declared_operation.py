@@ -39,6 +39,7 @@ class Role(StrEnum):
     ticker = "ticker"
     joiner = "joiner"
     decider = "decider"
+    alerter = "alerter"
 
 
 def _demo(settings: Settings, kafka: KafkaOption = "embedded") -> int:
@@ -58,7 +59,8 @@ def _up(settings: Settings, kafka: KafkaOption = "embedded") -> int:
 def _worker(
     settings: Settings,
     role: Annotated[
-        Role | None, typer.Option("--role", help="Only this one; all three when not given.")
+        Role | None,
+        typer.Option("--role", help="Only this one; all when not given (alerter: with `alerts`)."),
     ] = None,
 ) -> int:
     """Join, decide, tick until told to stop; start more to scale."""

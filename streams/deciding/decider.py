@@ -19,7 +19,7 @@ from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import Marker
 from tidegate.schemas.observation_reading import decode_observation
 from tidegate.schemas.topics import merged_topics
-from tidegate.streams.deciding import alarms, judging, orders, view
+from tidegate.streams.deciding import alarms, guarding, judging, orders, view
 from tidegate.streams.deciding import experiment as experiments
 from tidegate.streams.deciding.amendment import start
 from tidegate.streams.deciding.clients import Clients
@@ -207,6 +207,8 @@ class Decider:
         self.clients.hear(word, state is not None, self.log_time_ms)
         if state is not None:
             state.is_view_due = True
+            while (proposal := guarding.cut(state, word)) is not None:
+                self._decide(state, proposal)
 
     # -- observations
 
@@ -247,7 +249,7 @@ class Decider:
         return touched
 
     def _judge_guardrails(self, state: ExperimentState) -> None:
-        while (proposal := judging.breach(state)) is not None:
+        while (proposal := guarding.breach(state)) is not None:
             self._decide(state, proposal)
 
     # -- conclusions
@@ -271,6 +273,8 @@ class Decider:
         experiments.chain(state, record)
         if changes_table:
             self._journal.table(state, self.log_time_ms)
+        if proposal.alert:
+            self._journal.alert(proposal.alert, proposal.reason, self.log_time_ms, state)
         self._publish_view(state)
 
     def _order_own_rollback(self, state: ExperimentState, proposal: Proposal) -> None:

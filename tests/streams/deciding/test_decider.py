@@ -67,7 +67,7 @@ def test_a_breach_rolls_back_at_once() -> None:
     assert decision.weights == {"champion": 10_000, "challenger": 0}
     assert world.tables()[-1].rolled_back == ("challenger",)
     assert decision.reason == (
-        "errors 20.0 % against 1.0 % in control: +19.0 pp, at least +13.4 pp"
+        "errors 20.0 % against 1.0 % in control: +19.0 pp, at least +13.7 pp"
         " (limit 1.0 pp, 95 % always valid, n = 500)"
     )
 
