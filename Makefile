@@ -13,11 +13,11 @@ help: ## list the commands
 	@$(PYTHON) -c 'import sys; sys.exit("Tidegate needs Python 3.11 or newer: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --editable ".[worker,registry]"
+	$(BIN)/pip install --quiet --editable ".[worker,registry,alerts]"
 	@touch $@
 
 .venv/dev: .venv/worker
-	$(BIN)/pip install --quiet --editable ".[worker,registry]" --group dev
+	$(BIN)/pip install --quiet --editable ".[worker,registry,alerts]" --group dev
 	@touch $@
 
 .venv/fuzz: .venv/dev

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from tidegate.schemas.breaks import Gaps
 from tidegate.schemas.canonical import canonical_json
 from tidegate.schemas.errors import UnknownSchemaId
 from tidegate.schemas.marks import Marker
@@ -117,6 +118,7 @@ class PartitionFold:
         self.partition = partition
         self.handler = handler
         self._segmented = handler if isinstance(handler, Segmented) else None
+        self.gaps: Mapping[int, Gaps] = {}
         self.merge = Merge([0] * ranks, [0] * ranks)
         self.released = 0
         self.log_time_ms = 0
@@ -139,7 +141,12 @@ class PartitionFold:
 
     def start_at(self, next_offsets: tuple[int, ...]) -> None:
         """Begin, without state, at other offsets than 0 (the oldest the logs still hold)."""
-        self.merge = Merge(next_offsets, [0] * len(next_offsets))
+        self.merge = Merge(next_offsets, [0] * len(next_offsets), None, self.gaps)
+
+    def accept(self, gaps: Mapping[int, Gaps]) -> None:
+        """What is accepted as lost, by rank; to be told before anything is loaded or fed."""
+        self.gaps = gaps
+        self.start_at(tuple(self.merge.next_offsets))
 
     def drain(self) -> int:
         """Release all that may be released; returns how many records that were.
@@ -210,7 +217,9 @@ class PartitionFold:
         """
         end = 4 + int.from_bytes(state[:4], "little")
         position = json.loads(state[4:end])
-        self.merge = Merge(position["next_offsets"], position["log_times_ms"], position["jumps_ms"])
+        self.merge = Merge(
+            position["next_offsets"], position["log_times_ms"], position["jumps_ms"], self.gaps
+        )
         self.released = self._checkpointed = position["released"]
         self.log_time_ms = position["log_time_ms"]
         self._interval_records = position["interval_records"]

@@ -88,9 +88,16 @@ class Checkpoints:
         self._waiting_bytes = 0
         self._packer = ThreadPoolExecutor(1, thread_name_prefix="tidegate-pack")
         self.statistics = CheckpointStatistics()
+        self._topic_ids: tuple[str, ...] = ()
 
-    def adopt(self, partition: int, restored: Restored) -> None:
-        """Remember what the topic holds for a partition this worker was given."""
+    def adopt(
+        self, partition: int, restored: Restored, topic_ids: tuple[str, ...] = ()
+    ) -> None:
+        """Remember what the topic holds for a partition this worker was given.
+
+        `topic_ids` are those of the merged topics: what its checkpoints will be taken of.
+        """
+        self._topic_ids = topic_ids if any(topic_ids) else ()
         named = [segment for manifest in restored.known for segment in manifest.segments]
         segments = {segment.digest: segment for segment in (*restored.strays, *named)}
         self._logs[partition] = _Log(list(restored.known), segments)
@@ -187,7 +194,7 @@ class Checkpoints:
         loop = asyncio.get_running_loop()
         segments = await self._named(log, checkpoint)
         packed = await loop.run_in_executor(
-            self._packer, pack, self._role, self._engine, checkpoint, segments
+            self._packer, pack, self._role, self._engine, checkpoint, self._topic_ids, segments
         )
         manifest = packed.manifest
         self._compare(log, manifest)

@@ -155,8 +155,8 @@ class Tail:
         return [chunk for chunk in found if chunk is not None]
 
 
-def restore(settings: Settings, role: str, partition: int, engine: str) -> Restored:
-    """Read the checkpoint to go on from. Blocks; made for a thread.
+def restore(settings: Settings, role: str, partition: int, engine: str | None) -> Restored:
+    """Read the checkpoint to go on from; without an engine, whoever made it. Blocks.
 
     Raises:
         DefinitionError: the highest checkpoint belongs to another engine.
@@ -182,7 +182,8 @@ def restore(settings: Settings, role: str, partition: int, engine: str) -> Resto
     if found is None:
         return Restored(None, None, tail.known(), conflicts)
     manifest, state, segments = found
-    check_engine(manifest, engine)
+    if engine is not None:
+        check_engine(manifest, engine)
     return Restored(manifest, state, tail.known(), conflicts, segments, tail.strays())
 
 

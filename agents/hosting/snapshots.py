@@ -40,6 +40,8 @@ class Manifest:
     state.
 
     `barrier` names the engine for which the old one left this state, else it is empty.
+    `topic_ids` are Kafka's own of the merged topics, by rank: one that was made anew has another.
+    Empty where the broker tells none, and in checkpoints of versions that did not pin them.
     """
 
     role: str
@@ -51,6 +53,7 @@ class Manifest:
     barrier: str
     chunks: int
     digest: str
+    topic_ids: tuple[str, ...] = ()
     segments: tuple[Segment, ...] = ()
 
 
@@ -63,7 +66,11 @@ class Packed:
 
 
 def pack(
-    role: str, engine: str, checkpoint: Checkpoint, segments: tuple[Segment, ...] = ()
+    role: str,
+    engine: str,
+    checkpoint: Checkpoint,
+    topic_ids: tuple[str, ...] = (),
+    segments: tuple[Segment, ...] = (),
 ) -> Packed:
     """Compress and sign off a checkpoint. Slow for large states; made for a thread."""
     chunks = compressed_chunks(checkpoint.state)
@@ -77,6 +84,7 @@ def pack(
         barrier=checkpoint.barrier,
         chunks=len(chunks),
         digest="",
+        topic_ids=topic_ids,
         segments=segments,
     )
     return Packed(replace(unsigned, digest=_digest(unsigned, checkpoint.state)), chunks)
@@ -130,6 +138,7 @@ def decode_manifest(value: bytes) -> Manifest | None:
             barrier=str(fields["barrier"]),
             chunks=int(fields["chunks"]),
             digest=str(fields["digest"]),
+            topic_ids=tuple(str(topic_id) for topic_id in fields.get("topic_ids", ())),
             segments=tuple(
                 Segment(int(sealed), str(digest), int(chunks))
                 for sealed, digest, chunks in fields["segments"]
@@ -240,6 +249,8 @@ def keep_newest(
 def _digest(manifest: Manifest, state: bytes) -> str:
     identity = asdict(manifest)
     del identity["chunks"], identity["digest"]
+    if not manifest.topic_ids:
+        del identity["topic_ids"]
     identity["segments"] = [segment.digest for segment in manifest.segments]
     hasher = sha256(canonical_json(identity).encode())
     hasher.update(state)

@@ -19,7 +19,7 @@ from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import Marker
 from tidegate.schemas.observation_reading import decode_observation
 from tidegate.schemas.topics import merged_topics
-from tidegate.streams.deciding import alarms, judging, orders, view
+from tidegate.streams.deciding import alarms, guarding, judging, orders, view
 from tidegate.streams.deciding import experiment as experiments
 from tidegate.streams.deciding.amendment import start
 from tidegate.streams.deciding.clients import Clients
@@ -125,13 +125,11 @@ class Decider:
             take(found)
 
     def marker(self, rank: int, offset: int, marker: Marker) -> None:
-        """A recorded gap in the observations of a source partition raises every epoch."""
-        if rank != OBSERVATIONS or marker.kind != "gap":
-            return
-        accepted = self.sequences.accept_gap(marker.arguments)
-        if not accepted:
-            return
-        for _, state in sorted(self.experiments.items()):
+        """What is accepted as lost, here or in the joiner's input, raises every epoch."""
+        if marker.kind == "skip":
+            self._offsets[rank] = int(marker.arguments["end"])
+        accepted = self.sequences.accept_loss(marker, rank == OBSERVATIONS)
+        for _, state in sorted(self.experiments.items()) if accepted else ():
             state.epoch += 1
             self._decide(state, Proposal(Action.UPDATE, accepted, republish=True, automatic=True))
 
@@ -209,6 +207,8 @@ class Decider:
         self.clients.hear(word, state is not None, self.log_time_ms)
         if state is not None:
             state.is_view_due = True
+            while (proposal := guarding.cut(state, word)) is not None:
+                self._decide(state, proposal)
 
     # -- observations
 
@@ -249,7 +249,7 @@ class Decider:
         return touched
 
     def _judge_guardrails(self, state: ExperimentState) -> None:
-        while (proposal := judging.breach(state)) is not None:
+        while (proposal := guarding.breach(state)) is not None:
             self._decide(state, proposal)
 
     # -- conclusions
@@ -273,6 +273,8 @@ class Decider:
         experiments.chain(state, record)
         if changes_table:
             self._journal.table(state, self.log_time_ms)
+        if proposal.alert:
+            self._journal.alert(proposal.alert, proposal.reason, self.log_time_ms, state)
         self._publish_view(state)
 
     def _order_own_rollback(self, state: ExperimentState, proposal: Proposal) -> None:

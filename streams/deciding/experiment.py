@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from tidegate.schemas.canonical import sha256_hex
 from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.streams.deciding.checks import Check
 from tidegate.streams.deciding.proposals import Proposal
 from tidegate.streams.estimation import Ledger, plan_of
 from tidegate.streams.guardrail_reading import Since
@@ -46,7 +47,8 @@ class ExperimentState:
     of this increment said, or that it waits for a person. `approvals` are the people, with their
     roles, who have approved the running step. `tables` are the (epoch, version) in `routing`
     that are not tombstoned, ascending. `judged_from` maps "guardrail index/candidate" to where
-    its evidence begins.
+    its evidence begins, `checks` to its checks in this increment; `told` are the breaches of the
+    increment that were only told.
     """
 
     name: str
@@ -68,6 +70,8 @@ class ExperimentState:
     buckets: tuple[BucketRange, ...] = ()
     rolled_back: list[str] = field(default_factory=list)
     judged_from: dict[str, Since] = field(default_factory=dict)
+    checks: dict[str, Check] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
     tables: list[Key] = field(default_factory=list)
     published_at_ms: int = 0
     previous: str = ""
@@ -176,7 +180,7 @@ def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: boo
         state.generation += 1
         state.winner = ""
         state.rolled_back = []
-        state.judged_from = {}
+        state.judged_from, state.checks, state.told = {}, {}, []
         state.unconfirmed = []
         state.ledger = Ledger(plan_of(state.name, state.generation, spec))
     else:
@@ -202,6 +206,9 @@ def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
         state.first_table = state.key
         state.held = ""
         state.approvals = []
+        state.checks, state.told = {}, []
+    if proposal.told:
+        state.told.append(proposal.told)
     if proposal.approval is not None:
         state.approvals.append(list(proposal.approval))
     if proposal.held is not None:
@@ -235,17 +242,8 @@ def to_state(state: ExperimentState) -> dict[str, Any]:
             pair: [list(since.table), since.requests, since.beyond]
             for pair, since in state.judged_from.items()
         },
-        "unconfirmed": [
-            [
-                item.variant,
-                item.generation,
-                item.epoch,
-                item.version,
-                item.decided_at_ms,
-                item.alerted,
-            ]
-            for item in state.unconfirmed
-        ],
+        "checks": {pair: list(astuple(item)) for pair, item in state.checks.items()},
+        "unconfirmed": [list(astuple(item)) for item in state.unconfirmed],
         "ledger": state.ledger.to_state(),
     }
 
@@ -265,6 +263,7 @@ def from_state(found: Mapping[str, Any]) -> ExperimentState:
             pair: Since(_key(table), requests, beyond)
             for pair, (table, requests, beyond) in found["judged_from"].items()
         },
+        checks={pair: Check(*item) for pair, item in found["checks"].items()},
         unconfirmed=[Unconfirmed(*item) for item in found["unconfirmed"]],
         **{name: found[name] for name in _PLAIN},
     )
@@ -290,6 +289,7 @@ _PLAIN = (
     "checked_ms",
     "held",
     "approvals",
+    "told",
     "weights",
     "shadow",
     "rolled_back",

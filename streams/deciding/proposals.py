@@ -43,7 +43,8 @@ class Proposal:
     no person asked for it. `republish` asks for a table although no share changes, so that what
     follows can be told from what was before. `judged_anew` names (guardrail, candidate) pairs
     whose evidence counts from this decision on. `held` marks what a HOLD has said, so that it is
-    said once. `approval` is a person, with a role, whose approval of the step is noted.
+    said once; `told` does so for a breach that only tells. `alert` is the subject of an ALERT that
+    says the same. `approval` is a person, with a role, whose approval of the step is noted.
     """
 
     action: Action
@@ -63,6 +64,8 @@ class Proposal:
     judged_anew: tuple[tuple[int, str], ...] = ()
     held: str | None = None
     approval: tuple[str, str] | None = None
+    told: str = ""
+    alert: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -187,7 +187,7 @@ class Worker:
         while self.waiting and not (self.queue and self.queue[0][0] < self.waiting[0][1]):
             checkpoint, _ = self.waiting.pop(0)
             segments = tuple(self.segments[digest] for digest in checkpoint.segments)
-            packed = pack(self.role.name, ENGINE, checkpoint, segments)
+            packed = pack(self.role.name, ENGINE, checkpoint, segments=segments)
             manifest, records = packed.manifest, self.snapshots.records
             for key, chunk in zip(state_keys(manifest), packed.chunks, strict=True):
                 records.append((key, chunk))

@@ -209,7 +209,8 @@ def test_segments_are_written_once_and_deleted_with_their_last_checkpoint() -> N
     async def scenario() -> None:
         bench = Bench()
         bench.snapshots.at_once = True
-        found = pack("joiner", "e1", checkpoint(1, segments=("old",)), (Segment(1, "old", 1),))
+        old = (Segment(1, "old", 1),)
+        found = pack("joiner", "e1", checkpoint(1, segments=("old",)), segments=old)
         strays = (Segment(2, "stray", 1),)
         known = Restored(found.manifest, b"state", (found.manifest,), (), (), strays)
         bench.checkpoints.adopt(0, known)

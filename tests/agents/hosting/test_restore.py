@@ -37,7 +37,7 @@ def packed(
 ) -> Packed:
     """A checkpoint of the joiner that stands for `released` records."""
     checkpoint = Checkpoint(PARTITION, released, (released, 0, 0), (1, 1, 1), state, barrier)
-    return pack("joiner", engine, checkpoint, segments)
+    return pack("joiner", engine, checkpoint, segments=segments)
 
 
 def segment(sealed: int, content: bytes) -> tuple[Segment, list[tuple[bytes, bytes | None]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from hashlib import sha256
@@ -85,11 +86,13 @@ def test_a_missing_chunk_is_found() -> None:
         {"barrier": "e2"},
         {"role": "decider"},
         {"partition": 3},
+        {"topic_ids": ("a", "b")},
+        {"topic_ids": ()},
     ],
 )
 def test_the_digest_covers_the_manifest(change: dict[str, object]) -> None:
     """A manifest that was changed does not verify, whichever field it is."""
-    packed = pack("joiner", "e1", CHECKPOINT)
+    packed = pack("joiner", "e1", CHECKPOINT, ("a", "c"))
     changed = replace(packed.manifest, **change)  # type: ignore[arg-type]  # one field of many types
     assert unpack(changed, list(packed.chunks)) is None
 
@@ -98,14 +101,13 @@ def test_the_digest_covers_the_segments() -> None:
     """Another segment, or the same in another order, is another checkpoint; into how many chunks
     they were cut is nobody's business."""
     one, two = Segment(5, "aa", 1), Segment(7, "bb", 2)
-    packed = pack("joiner", "e1", CHECKPOINT, (one, two))
+    packed = pack("joiner", "e1", CHECKPOINT, segments=(one, two))
     chunks = list(packed.chunks)
     assert unpack(packed.manifest, chunks) == CHECKPOINT.state
     for changed in ((two, one), (one,), (one, Segment(7, "bc", 2))):
         assert unpack(replace(packed.manifest, segments=changed), chunks) is None
-    assert pack("joiner", "e1", CHECKPOINT, (one, two._replace(chunks=3))).manifest.digest == (
-        packed.manifest.digest
-    )
+    otherwise = pack("joiner", "e1", CHECKPOINT, segments=(one, two._replace(chunks=3)))
+    assert otherwise.manifest.digest == packed.manifest.digest
     assert decode_manifest(encode_manifest(packed.manifest)) == packed.manifest
 
 
@@ -127,7 +129,7 @@ def test_any_flipped_byte_of_a_segment_is_found() -> None:
 
 def manifest_of(released: int, *segments: Segment) -> Manifest:
     """A checkpoint that needs some segments."""
-    return Manifest("joiner", 0, released, (0,), (0,), "e1", "", 1, "", segments)
+    return Manifest("joiner", 0, released, (0,), (0,), "e1", "", 1, "", segments=segments)
 
 
 def test_segments_go_with_the_last_checkpoint_that_needs_them() -> None:
@@ -206,8 +208,18 @@ def test_equal_cuts_have_equal_records() -> None:
 
 def test_a_manifest_survives_its_record() -> None:
     """The manifest reads back from the bytes it was written as."""
-    manifest = pack("joiner", "e1", CHECKPOINT).manifest
+    manifest = pack("joiner", "e1", CHECKPOINT, ("a", "b")).manifest
     assert decode_manifest(encode_manifest(manifest)) == manifest
+
+
+def test_a_manifest_that_pins_no_topics_verifies() -> None:
+    """Those of brokers without topic ids, and of versions that wrote none."""
+    packed = pack("joiner", "e1", CHECKPOINT)
+    written = json.loads(encode_manifest(packed.manifest))
+    del written["topic_ids"]
+    manifest = decode_manifest(json.dumps(written).encode())
+    assert manifest == packed.manifest
+    assert unpack(manifest, list(packed.chunks)) == CHECKPOINT.state
 
 
 NESTED = b"[" * 100_000
