@@ -1,6 +1,8 @@
 # Every purpose has one command; `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
+# Most tests wait for brokers and workers, not for a processor.
+PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check test demo bench simulate fuzz faults up
@@ -29,8 +31,8 @@ setup: .venv/dev ## make .venv with everything that developers need
 demo: .venv/worker ## run the whole loop in one to two minutes (KAFKA=local for a real Apache Kafka)
 	@$(BIN)/tidegate demo $(if $(KAFKA),--kafka $(KAFKA))
 
-test: .venv/dev ## run the tests (ARGS="tests/streams -q" for some of them)
-	@$(BIN)/pytest $(ARGS)
+test: .venv/dev ## run the tests (ARGS="tests/streams -q" for some of them; PROCESSES=0 for one after the other)
+	@$(BIN)/pytest -n $(PROCESSES) --dist loadfile $(ARGS)
 
 check: .venv/dev ## lint, types, direction of imports
 	$(BIN)/ruff check .
