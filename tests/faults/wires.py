@@ -27,21 +27,23 @@ def free_port() -> int:
 
 @contextmanager
 def cut_off_scene(
-    stage: Stage, row: Row, more: Mapping[str, str] | None = None
+    stage: Stage, row: Row, more: Mapping[str, str] | None = None, *, by_request: bool = False
 ) -> Iterator[tuple[Scene, LocalBroker, Proxy]]:
     """A scene whose workers reach a broker of its own through a proxy only."""
     with (
-        proxied_broker(more) as (broker, proxy),
+        proxied_broker(more, by_request=by_request) as (broker, proxy),
         stage.scene(row, broker, workers_at=f"127.0.0.1:{proxy.port}") as scene,
     ):
         yield scene, broker, proxy
 
 
 @contextmanager
-def proxied_broker(more: Mapping[str, str] | None = None) -> Iterator[tuple[LocalBroker, Proxy]]:
+def proxied_broker(
+    more: Mapping[str, str] | None = None, *, by_request: bool = False
+) -> Iterator[tuple[LocalBroker, Proxy]]:
     """A broker with a second listener that it announces at a proxy, and that proxy."""
     inner = free_port()
-    with Proxy(inner, BEHIND) as proxy:
+    with Proxy(inner, BEHIND, by_request=by_request) as proxy:
 
         def extra(_number: int, ports: Ports) -> Mapping[str, str]:
             own = f"PLAINTEXT://127.0.0.1:{ports.client}"
