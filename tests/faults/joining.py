@@ -44,18 +44,23 @@ def shut_out(
     for api_key in api_keys:
         scene.rest(1.0)
         joining, lost_at = _succeeded(scene, proxy, worker, api_key, hasten)
-        code, ended_at = scene.ended(joining, PATIENCE_SECONDS / hasten + SLACK_SECONDS)
-        want_fail_stop(scene.row, code)
-        found.append(ended_at - lost_at)
+        found.append(await_end(scene, joining, hasten) - lost_at)
         proxy.swallow(())
         answered_at = scene.now()
         scene.rest_of_supervisor()
         worker = scene.start()
         scene.recover(answered_at)
         scene.row.times += 1
+    return found
+
+
+def await_end(scene: Scene, joining: Member, hasten: float = 1.0) -> float:
+    """The watchdog ends a worker that was never let in, and has said why; when."""
+    code, ended_at = scene.ended(joining, PATIENCE_SECONDS / hasten + SLACK_SECONDS)
+    want_fail_stop(scene.row, code)
     if not scene.lines(_ALARM):
         scene.row.failures.append("nobody said what was wrong before the end")
-    return found
+    return ended_at
 
 
 def _succeeded(
