@@ -20,6 +20,9 @@ from tidegate.agents.supervisor import Supervisor
 from tidegate.agents.worker import _stop_signals
 from tidegate.infra.brokers import LocalBroker
 
+PATIENCE_SECONDS = 200.0
+"""Each start of a role is a start of Python, which a busy machine makes wait."""
+
 
 @contextmanager
 def watched(supervisor: Supervisor) -> Iterator[list[int]]:
@@ -69,14 +72,14 @@ def test_brokers_that_never_answered_end_everything(embedded_settings: Settings)
     nowhere = replace(embedded_settings, kafka={"bootstrap.servers": "127.0.0.1:1"})
     supervisor = Supervisor(nowhere, ("ticker",))
     with watched(supervisor) as codes:
-        wait_for(lambda: bool(codes))
+        wait_for(lambda: bool(codes), PATIENCE_SECONDS)
     assert codes == [3]
     assert supervisor.restarts == 0
 
 
 @pytest.mark.slow
 @pytest.mark.kafka
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_brokers_that_answered_once_are_waited_for(
     new_settings: NewSettings,
 ) -> None:
@@ -86,14 +89,14 @@ def test_brokers_that_answered_once_are_waited_for(
         settings = new_settings(broker)
         supervisor = Supervisor(settings, ("ticker",))
         with watched(supervisor) as codes:
-            wait_for(lambda: ticks(settings) > 0)
+            wait_for(lambda: ticks(settings) > 0, PATIENCE_SECONDS)
             broker.kill()
             os.kill(ticker_id() or 0, signal.SIGKILL)
-            wait_for(lambda: supervisor.restarts >= 3, 60.0)
+            wait_for(lambda: supervisor.restarts >= 3, PATIENCE_SECONDS)
             assert not codes
             broker.restart()
             before = ticks(settings)
-            wait_for(lambda: ticks(settings) > before, 60.0)
+            wait_for(lambda: ticks(settings) > before, PATIENCE_SECONDS)
     assert codes == [0]
 
 

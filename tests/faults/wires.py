@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -12,17 +11,10 @@ from tests.faults.scene import Scene
 from tests.faults.stage import Fault, Stage
 from tidegate.infra.brokers import LocalBroker
 from tidegate.infra.brokers.nodes import Ports
+from tidegate.infra.brokers.ports import free_ports
 
 BEHIND = "127.0.0.2"
 """Where connections through the proxy come from, as the broker sees it."""
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -42,7 +34,7 @@ def proxied_broker(
     more: Mapping[str, str] | None = None, *, by_request: bool = False
 ) -> Iterator[tuple[LocalBroker, Proxy]]:
     """A broker with a second listener that it announces at a proxy, and that proxy."""
-    inner = free_port()
+    (inner,) = free_ports(1)
     with Proxy(inner, BEHIND, by_request=by_request) as proxy:
 
         def extra(_number: int, ports: Ports) -> Mapping[str, str]:
