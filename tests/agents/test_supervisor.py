@@ -90,8 +90,10 @@ def test_brokers_that_answered_once_are_waited_for(
         supervisor = Supervisor(settings, ("ticker",))
         with watched(supervisor) as codes:
             wait_for(lambda: ticks(settings) > 0, PATIENCE_SECONDS)
+            first = ticker_id()
+            assert first is not None
             broker.kill()
-            os.kill(ticker_id() or 0, signal.SIGKILL)
+            os.kill(first, signal.SIGKILL)
             wait_for(lambda: supervisor.restarts >= 3, PATIENCE_SECONDS)
             assert not codes
             broker.restart()
