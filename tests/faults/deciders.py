@@ -58,7 +58,7 @@ class DecidingScene(Scene):
         self._people = People(settings)
         self._client: Client | None = None
         self._service: Service | None = None
-        self._judge = DecisionJudge(settings)
+        self._decisions = DecisionJudge(settings)
 
     def begin(self, orders: Orders | None = None) -> Member:
         """Everybody, and one decider that works; returns it."""
@@ -79,18 +79,18 @@ class DecidingScene(Scene):
             self._service.finish()
 
     def _verdict(self) -> bool:
-        return self._judge.judge(self.row)
+        return self._decisions.judge(self.row)
 
     def conclude(self) -> None:
         """As with joiners; rollbacks must have happened, by people and by guardrails."""
         super().conclude()
-        by_people, by_guardrails = self._judge.rollbacks
+        by_people, by_guardrails = self._decisions.rollbacks
         self.row.notes.append(f"rollbacks: {by_people} by people, {by_guardrails} by guardrails")
         if not by_people or not by_guardrails:
             self.row.failures.append("nothing was rolled back by people, or by guardrails")
 
-    def __exit__(self, *raised: object) -> None:
-        super().__exit__(*raised)
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        super().__exit__(kind, *rest)
         if self._client is not None:
             self._fall_silent()
             self._client.close()

@@ -18,7 +18,6 @@ from tests.faults.freshness import Freshness
 from tests.faults.judging import Judge
 from tests.faults.launcher import VARIABLE
 from tests.faults.rows import Row
-from tests.faults.verdicts import DecisionJudge
 from tests.integration.world import Traffic, World, with_short_horizons
 from tidegate.agents.failstop import EXIT_FAIL_STOP, EXIT_UNREACHABLE
 from tidegate.agents.settings import Settings
@@ -97,7 +96,7 @@ class Scene:
         self._world = World(settings, self.log)
         self._workers_at = workers_at
         self._freshness = Freshness(settings)
-        self._judge: Judge | DecisionJudge | None = None
+        self._judge: Judge | None = None
         self._traffic = Traffic(settings, requests_per_second, seed)
         self._rate = requests_per_second
         self.members: list[Member] = []
