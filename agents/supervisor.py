@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
+from typing import Any
 
-from tidegate.agents.failstop import EXIT_DONE, EXIT_FAIL_STOP
+from tidegate.agents.failstop import EXIT_DONE, EXIT_FAIL_STOP, EXIT_UNREACHABLE
 from tidegate.agents.log import configure_logs
 from tidegate.agents.roles import ALERTER, ROLES
 from tidegate.agents.settings import Settings
@@ -21,7 +22,10 @@ from tidegate.agents.settings import Settings
 _log = logging.getLogger(__name__)
 
 RESTART_SECONDS = 1.0
+ABSENCE_SECONDS_MAX = 4.0
+"""Between two attempts at brokers that are away: whoever tries waits as long for an answer."""
 _STOP_SECONDS = 8.0
+_LOOK_SECONDS = 0.2
 # Spawned, not forked: librdkafka's threads do not survive a fork.
 _processes = multiprocessing.get_context("spawn")
 
@@ -29,8 +33,10 @@ _processes = multiprocessing.get_context("spawn")
 class Supervisor:
     """Keeps the roles running until it is stopped.
 
-    A role that ends with 70 or by a signal is started again; one that refuses (2, 3) would
-    refuse again, so everything ends with its exit code.
+    A role that ends with 70 or by a signal is started again; one that refuses (2) would refuse
+    again, so everything ends with its exit code. So it does when no broker answers (3) and none
+    ever did: the address is wrong. Brokers that did answer will again: until then the role is tried
+    again and again, less and less often.
     """
 
     def __init__(
@@ -40,6 +46,10 @@ class Supervisor:
         self._log_level = log_level
         self._roles = tuple(roles)
         self._running: dict[str, SpawnProcess] = {}
+        self._due: dict[str, float] = {}
+        self._delays: dict[str, float] = {}
+        # Without a lock: a role that is killed while it holds one would hold it for ever.
+        self._admitted = _processes.RawValue("b", 0)
         self._stopped = threading.Event()
         self.restarts = 0
 
@@ -52,18 +62,17 @@ class Supervisor:
         """Start again what fails, until `stop` or a refusal; the exit code. Blocks."""
         code = EXIT_DONE
         while not self._stopped.is_set():
-            wait([process.sentinel for process in self._running.values()], timeout=0.2)
+            living = [process.sentinel for process in self._running.values()]
+            wait(living, timeout=_LOOK_SECONDS)
             for role, process in list(self._running.items()):
                 if process.exitcode is None or self._stopped.is_set():
                     continue
-                if 0 <= process.exitcode < EXIT_FAIL_STOP:
+                if self._is_refusal(process.exitcode):
                     code = process.exitcode
                     self._stopped.set()
                     break
-                _log.error("%s ended with %d and is started again", role, process.exitcode)
-                self.restarts += 1
-                self._stopped.wait(RESTART_SECONDS)
-                self._start(role)
+                self._put_off(role, process.exitcode)
+            self._start_due()
         self._end_all()
         return code
 
@@ -71,13 +80,33 @@ class Supervisor:
         """Ask for the end; `watch` returns when all roles have drained."""
         self._stopped.set()
 
+    def _is_refusal(self, code: int) -> bool:
+        if code == EXIT_UNREACHABLE:
+            return not self._admitted.value
+        return 0 <= code < EXIT_FAIL_STOP
+
+    def _put_off(self, role: str, code: int) -> None:
+        del self._running[role]
+        before = self._delays.get(role, 0.0) if code == EXIT_UNREACHABLE else 0.0
+        delay = min(max(RESTART_SECONDS, 2 * before), ABSENCE_SECONDS_MAX)
+        self._delays[role] = delay
+        self._due[role] = time.monotonic() + delay
+        _log.error("%s ended with %d and is started again in %.0f s", role, code, delay)
+
+    def _start_due(self) -> None:
+        for role, due in list(self._due.items()):
+            if time.monotonic() >= due and not self._stopped.is_set():
+                del self._due[role]
+                self.restarts += 1
+                self._start(role)
+
     def _start(self, role: str) -> None:
         port = self._settings.web_port
         # Each role shows itself: on neighbouring ports when a port is given.
         settings = replace(self._settings, web_port=port and port + self._roles.index(role))
         process = _processes.Process(
             target=_run,
-            args=(settings, role, self._log_level),
+            args=(settings, role, self._log_level, self._admitted),
             name=f"tidegate-{role}",
             daemon=False,
         )
@@ -87,7 +116,9 @@ class Supervisor:
     def _end_all(self) -> None:
         # The ticker last: the others stop at the next tick.
         for role in reversed(self._roles):
-            process = self._running[role]
+            process = self._running.get(role)
+            if process is None:
+                continue
             if process.is_alive():
                 process.terminate()
             process.join(_STOP_SECONDS)
@@ -96,7 +127,7 @@ class Supervisor:
                 process.join()
 
 
-def _run(settings: Settings, role: str, log_level: int) -> None:
+def _run(settings: Settings, role: str, log_level: int, admitted: Any) -> None:
     """A role in its own process; ends when the supervisor does, however that ended."""
     # Ctrl-C reaches the supervisor too, which ends the ticker last: others stop at a tick.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -112,7 +143,11 @@ def _run(settings: Settings, role: str, log_level: int) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
         threading.Thread(target=follow, name="tidegate-parent", daemon=True).start()
-    run_to_exit(settings, role)
+
+    def admit() -> None:
+        admitted.value = 1
+
+    run_to_exit(settings, role, admit=admit)
 
 
 def supervise(settings: Settings, log_level: int = logging.INFO) -> int:

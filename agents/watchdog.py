@@ -54,7 +54,8 @@ class Observed:
     the clock, None when nothing is owned or the worker still catches up; `waiting` tells of
     partitions that cannot go on before somebody helps, which a new process would not; `misplaced`
     counts keys by topic that stood where murmur2 would not have put them, since the process began;
-    `group_at` is when the group last spoke to this worker, None when there is no group.
+    `group_at` is when the group last spoke to this worker, None when there is no group; `answered`
+    whether a broker answered lately, which is all there is to know of them when nothing is owned.
     """
 
     at: float
@@ -64,6 +65,14 @@ class Observed:
     waiting: tuple[str, ...] = ()
     misplaced: Mapping[str, int] = field(default_factory=dict)
     group_at: float | None = None
+    answered: bool = True
+
+    @property
+    def brokers_answer(self) -> bool:
+        """Whether some log's end is known; when nothing is owned, whether anything is answered."""
+        if self.progress:
+            return any(each.end is not None for each in self.progress.values())
+        return self.answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ class Judge:
 
     _stuck: dict[str, tuple[int, float]] = field(default_factory=dict)
     _before: Mapping[str, Progress] = field(default_factory=dict)
-    _known_at: float | None = None
+    _answered_at: float | None = None
     _misplaced: dict[str, tuple[int, float]] = field(default_factory=dict)
     _brokers_silent_at: float = 0.0
 
@@ -108,11 +117,11 @@ class Judge:
                 faults.append(f"{name} has lag {progress.lag} and has not moved for {stuck:.0f} s")
             if stuck >= EXIT_SECONDS and not fatal:
                 fatal = faults[-1]
-        unknown = seen.progress and all(each.end is None for each in seen.progress.values())
-        if not unknown or self._known_at is None:
-            self._known_at = seen.at
-        elif seen.at - self._known_at >= HEALTH_SECONDS:
-            faults.append("no broker tells where the logs end")
+        if seen.brokers_answer or self._answered_at is None:
+            self._answered_at = seen.at
+        elif seen.at - self._answered_at >= HEALTH_SECONDS:
+            unknown = "tells where the logs end" if seen.progress else "answers"
+            faults.append(f"no broker {unknown}")
         if (group := self._group_silent_seconds(seen)) >= GROUP_HEALTH_SECONDS:
             faults.append(f"the consumer group has not spoken to this worker for {group:.0f} s")
             fatal = fatal or (faults[-1] if group >= GROUP_EXIT_SECONDS else "")
@@ -142,8 +151,9 @@ class Judge:
         """How long the group has been silent while brokers answered.
 
         Such a worker goes on with what it was given, and takes over nothing when another one dies.
+        One whose first join never ends was given nothing at all.
         """
-        if all(each.end is None for each in seen.progress.values()):
+        if not seen.brokers_answer:
             self._brokers_silent_at = seen.at
         if seen.group_at is None:
             return 0.0

@@ -132,15 +132,21 @@ class Worker:
 
 
 def run_role(
-    settings: Settings, role: str, folding_roles: Mapping[str, FoldingRole] = FOLDING_ROLES
+    settings: Settings,
+    role: str,
+    folding_roles: Mapping[str, FoldingRole] = FOLDING_ROLES,
+    admit: Callable[[], None] = lambda: None,
 ) -> int:
     """Run one role in this process until it is asked to stop; the exit code.
+
+    `admit` is called once the brokers have answered and the topics are what agents need.
 
     Raises:
         DefinitionError: it may not start like this; the message says what mends it.
         Unreachable: no broker answers.
     """
     check_startup(settings)
+    admit()
     if role == TICKER:
         return _run_ticker(settings)
     if role == ALERTER:
@@ -157,7 +163,10 @@ def run_role(
 
 
 def run_to_exit(
-    settings: Settings, role: str, folding_roles: Mapping[str, FoldingRole] = FOLDING_ROLES
+    settings: Settings,
+    role: str,
+    folding_roles: Mapping[str, FoldingRole] = FOLDING_ROLES,
+    admit: Callable[[], None] = lambda: None,
 ) -> NoReturn:
     """`run_role`, then the end of this process with its exit code.
 
@@ -165,7 +174,7 @@ def run_to_exit(
     """
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     try:
-        code = run_role(settings, role, folding_roles)
+        code = run_role(settings, role, folding_roles, admit)
     except TidegateError as error:
         fail_stop(f"the role {role} does not start", error)
     except Exception as error:

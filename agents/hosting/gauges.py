@@ -39,7 +39,7 @@ class Gauges:
         self._publisher = publisher
         self._checkpoints = checkpoints
         self._names = tuple(topic.name for topic in merged_topics(role))
-        self.ends = Ends(settings, self._owned)
+        self.ends = Ends(settings, self._names[0], self._owned)
         self.loop_at = time.monotonic()
         self.transport = Counters()
 
@@ -57,7 +57,7 @@ class Gauges:
         waiting = self._host.unread.alarms(self._host.partitions)
         return Observed(
             time.monotonic(), self.loop_at, progress, self.tick_age(), waiting,
-            dict(self._host.statistics.misplaced), self.transport.group_at,
+            dict(self._host.statistics.misplaced), self.transport.group_at, self.ends.answered,
         )  # fmt: skip
 
     def tick_age(self) -> float | None:

@@ -88,6 +88,8 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
             return heard
 
         async def noted_join(*arguments: Any) -> None:
+            # Before too: state is loaded in between, and no heartbeat is sent meanwhile.
+            counters.group_at = time.monotonic()
             await complete(*arguments)
             counters.group_at = time.monotonic()
 

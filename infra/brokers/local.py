@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from tidegate.infra.brokers.base import Broker, create_by_admin
 from tidegate.infra.brokers.jars import java_command, kafka_jars
 from tidegate.infra.brokers.nodes import SMALL_JVM, Node, Ports
+from tidegate.infra.brokers.ports import free_ports, listens
 from tidegate.schemas.errors import DefinitionError, Unreachable
 
 _READY_SECONDS_MAX = 60.0
@@ -59,7 +59,9 @@ class LocalBroker(Broker):
         java, jars = java_command(), kafka_jars(tell)
         self._temporary = data is None
         self._folder = data or Path(tempfile.mkdtemp(prefix="tidegate-kafka-"))
-        everyone = dict(enumerate(_free_ports(nodes, port), start=1))
+        numbers = free_ports(2 * nodes, port)
+        pairs = zip(numbers[::2], numbers[1::2], strict=True)
+        everyone = {number: Ports(*pair) for number, pair in enumerate(pairs, start=1)}
         self._nodes = {
             number: Node(number, ports, self._folder / f"node-{number}", java, jars, jvm)
             for number, ports in everyone.items()
@@ -127,7 +129,7 @@ class LocalBroker(Broker):
         deadline = time.monotonic() + _READY_SECONDS_MAX
         running = {node.ports.client for node in self._nodes.values() if node.alive}
         for node in self._nodes.values():
-            while node.alive and not _listens(node.ports.client):
+            while node.alive and not listens(node.ports.client):
                 self._not_too_long(node, deadline)
             if node.ports.client in running and not node.alive:
                 raise Unreachable(f"Apache Kafka ended at once:\n{_tail(node.log)}")
@@ -147,25 +149,6 @@ class LocalBroker(Broker):
                 + _tail(node.log)
             )
         time.sleep(0.05)
-
-
-def _free_ports(nodes: int, first: int) -> list[Ports]:
-    sockets = [socket.socket() for _ in range(2 * nodes)]
-    try:
-        for index, each in enumerate(sockets):
-            wanted = first if index == 0 and not _listens(first) else 0
-            each.bind(("127.0.0.1", wanted))
-        numbers = [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-    return [Ports(*numbers[index : index + 2]) for index in range(0, len(numbers), 2)]
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as attempt:
-        attempt.settimeout(1)
-        return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _tail(log: Path, lines: int = 15) -> str:

@@ -13,9 +13,15 @@ from dataclasses import replace
 import pytest
 
 from tests.agents.waiting import wait_for
+from tests.conftest import NewSettings
+from tidegate.agents.kafka import new_consumer, watermarks
 from tidegate.agents.settings import Settings
 from tidegate.agents.supervisor import Supervisor
 from tidegate.agents.worker import _stop_signals
+from tidegate.infra.brokers import LocalBroker
+
+PATIENCE_SECONDS = 200.0
+"""Each start of a role is a start of Python, which a busy machine makes wait."""
 
 
 @contextmanager
@@ -58,6 +64,51 @@ def test_a_refusal_ends_everything_with_its_exit_code(embedded_settings: Setting
         wait_for(lambda: bool(codes))
     assert codes == [2]
     assert supervisor.restarts == 0
+
+
+@pytest.mark.slow
+def test_brokers_that_never_answered_end_everything(embedded_settings: Settings) -> None:
+    """Nobody listens there, so the address is wrong: 3 at once, as a role alone does."""
+    nowhere = replace(embedded_settings, kafka={"bootstrap.servers": "127.0.0.1:1"})
+    supervisor = Supervisor(nowhere, ("ticker",))
+    with watched(supervisor) as codes:
+        wait_for(lambda: bool(codes), PATIENCE_SECONDS)
+    assert codes == [3]
+    assert supervisor.restarts == 0
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+@pytest.mark.timeout(900)
+def test_brokers_that_answered_once_are_waited_for(
+    new_settings: NewSettings,
+) -> None:
+    """A role that dies while the broker is away cannot start, again and again; once the broker is
+    back the role works."""
+    with LocalBroker() as broker:
+        settings = new_settings(broker)
+        supervisor = Supervisor(settings, ("ticker",))
+        with watched(supervisor) as codes:
+            wait_for(lambda: ticks(settings) > 0, PATIENCE_SECONDS)
+            first = ticker_id()
+            assert first is not None
+            broker.kill()
+            os.kill(first, signal.SIGKILL)
+            wait_for(lambda: supervisor.restarts >= 3, PATIENCE_SECONDS)
+            assert not codes
+            broker.restart()
+            before = ticks(settings)
+            wait_for(lambda: ticks(settings) > before, PATIENCE_SECONDS)
+    assert codes == [0]
+
+
+def ticks(settings: Settings) -> int:
+    """How many there are in one log."""
+    consumer = new_consumer(settings)
+    try:
+        return watermarks(settings, consumer, "control", [0])[0][1]
+    finally:
+        consumer.close()
 
 
 def test_a_signal_that_a_supervisor_hears_is_left_to_it() -> None:

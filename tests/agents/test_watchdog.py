@@ -114,6 +114,30 @@ def test_nobody_hears_the_group_while_no_broker_answers() -> None:
     assert judge.judge(Observed(5_300, 5_300, back, group_at=1_000.0)).fatal
 
 
+@pytest.mark.parametrize(
+    ("silent", "red", "ends"), [(60.0, False, False), (100.0, True, False), (200.0, True, True)]
+)
+def test_a_first_join_that_never_ends(silent: float, red: bool, ends: bool) -> None:
+    """A worker that was never let in owns nothing, so no log tells it that brokers answer; one that
+    hears a broker otherwise is red, and in the end replaced."""
+    judge = Judge()
+    for second in range(1_000, 1_000 + int(silent) + 1):
+        verdict = judge.judge(Observed(second, second, {}, group_at=1_000.0, answered=True))
+    assert (bool(verdict.faults), bool(verdict.fatal)) == (red, ends)
+
+
+def test_a_join_waits_for_brokers_as_long_as_they_are_away() -> None:
+    """Red, for an hour if need be, and never the end: a new process would hear no more. Once they
+    are back the group has its whole time to speak."""
+    judge = Judge()
+    for second in range(1_000, 5_000):
+        verdict = judge.judge(Observed(second, second, {}, group_at=1_000.0, answered=False))
+    assert verdict == Verdict(("no broker answers",))
+    assert judge.judge(Observed(5_001, 5_001, {}, group_at=1_000.0)) == Verdict()
+    assert not judge.judge(Observed(5_170, 5_170, {}, group_at=1_000.0)).fatal
+    assert judge.judge(Observed(5_200, 5_200, {}, group_at=1_000.0)).fatal
+
+
 @pytest.mark.parametrize(("age", "red"), [(0.9, False), (1.1, True)])
 def test_old_ticks_are_an_alarm(age: float, red: bool) -> None:
     """Log time more than a second old is told; starting anew would not help."""

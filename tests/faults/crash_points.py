@@ -40,12 +40,16 @@ def _tombstone(_self: Any, _partition: int, _key: bytes, value: bytes | None, *_
     return value is None
 
 
+def _of(topic: str) -> Passes:
+    return lambda _self, _partition, output: output.topic == topic and output.value is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """Before or after a function, for the calls that pass.
 
     `starting` points lie on the way to a worker's first record and are passed once; `moves` needs
-    a partition to leave.
+    a partition to leave; what `decides` only deciders pass.
     """
 
     what: str
@@ -55,6 +59,12 @@ class Point:
     passes: Passes = _always
     starting: bool = False
     moves: bool = False
+    decides: bool = False
+
+    @property
+    def rare(self) -> bool:
+        """Whether it is passed so seldom that the next pass must do."""
+        return self.starting or self.moves or self.decides or self.owner is Checkpoints
 
 
 POINTS: dict[str, Point] = {
@@ -88,6 +98,18 @@ POINTS: dict[str, Point] = {
     "revoked": Point(
         "a rebalance took a partition",
         PositionedConsumer, "on_partitions_revoked", True, moves=True,
+    ),
+    "decided": Point(
+        "a decision is on its way, its table is not",
+        Publisher, "emit", True, _of("decisions"), decides=True,
+    ),
+    "tabled": Point(
+        "a routing table is on its way, its elder is there",
+        Publisher, "emit", True, _of("routing"), decides=True,
+    ),
+    "ordered": Point(
+        "a rollback of its own is on its way to clients",
+        Publisher, "emit", True, _of("control"), decides=True,
     ),
 }  # fmt: skip
 

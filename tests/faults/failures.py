@@ -14,8 +14,8 @@ RAISED = (
     "ZeroDivisionError", "OSError", "StopIteration", "TimeoutError", "CancelledError",
 )  # fmt: skip
 """The last is none that an agent reports: only the watchdog finds what it leaves behind."""
-_SLACK_SECONDS = 120.0
-_PATIENCE_SECONDS = max(EXIT_SECONDS, GROUP_EXIT_SECONDS)
+SLACK_SECONDS = 120.0
+PATIENCE_SECONDS = max(EXIT_SECONDS, GROUP_EXIT_SECONDS)
 
 
 def poisoned(stage: Stage, row: Row, times: int) -> None:
@@ -27,8 +27,8 @@ def poisoned(stage: Stage, row: Row, times: int) -> None:
         for coming in [*kinds[1:], ""]:
             scene.rest(draw.uniform(0.5, 2.0))
             scene.arm(worker)
-            code, ended_at = scene.ended(worker, EXIT_SECONDS + _SLACK_SECONDS)
-            _want_fail_stop(row, code)
+            code, ended_at = scene.ended(worker, EXIT_SECONDS + SLACK_SECONDS)
+            want_fail_stop(row, code)
             scene.rest_of_supervisor()
             worker = scene.start(orders=_raising(coming))
             scene.recover(ended_at)
@@ -39,7 +39,8 @@ def _raising(kind: str) -> dict[str, object]:
     return {"raises": kind} if kind else {}
 
 
-def _want_fail_stop(row: Row, code: int) -> None:
+def want_fail_stop(row: Row, code: int) -> None:
+    """A worker that cannot go on ends with 70, which its supervisor starts again."""
     row.ended[code] += 1
     if code != EXIT_FAIL_STOP:
         row.failures.append(f"a worker ended with {code}")
@@ -55,8 +56,8 @@ def fall_silent(scene: Scene, silences: list[str], hasten: float = 1.0) -> list[
     for coming in [*silences[1:], ""]:
         scene.rest(1.0)
         silent_at = scene.arm(worker)
-        code, ended_at = scene.ended(worker, _PATIENCE_SECONDS / hasten + _SLACK_SECONDS)
-        _want_fail_stop(scene.row, code)
+        code, ended_at = scene.ended(worker, PATIENCE_SECONDS / hasten + SLACK_SECONDS)
+        want_fail_stop(scene.row, code)
         found.append(ended_at - silent_at)
         scene.rest_of_supervisor()
         worker = scene.start(orders=_silent(coming, hasten))

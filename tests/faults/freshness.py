@@ -6,8 +6,9 @@ import threading
 import time
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterator
 
-from tidegate.agents.kafka import Tail
+from tidegate.agents.kafka import Record, Tail
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.observation_reading import decode_observation
@@ -19,9 +20,12 @@ _BEGIN_SECONDS = 30.0
 class Freshness(threading.Thread):
     """Remembers when which log time of each source partition was first told by a batch."""
 
+    topics: tuple[str, ...] = ("observations",)
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(name="freshness", daemon=True)
         self._settings = settings
+        self.partitions = settings.partitions
         self._stopped = threading.Event()
         self._told: dict[int, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
 
@@ -32,20 +36,27 @@ class Freshness(threading.Thread):
                 records = tail.poll(_POLL_SECONDS)
                 arrived = time.time()
                 for record in records:
-                    if record.value is None:
-                        continue
-                    batch = decode_observation(record.value)
-                    log_times, arrivals = self._told[batch.source_partition]
-                    if not log_times or batch.log_time_ms > log_times[-1]:
-                        # Arrivals first: readers look from another thread.
-                        arrivals.append(arrived)
-                        log_times.append(batch.log_time_ms)
+                    if record.value is not None:
+                        for partition, log_time_ms in self.told(record):
+                            self._note(partition, log_time_ms, arrived)
+
+    def told(self, record: Record) -> Iterator[tuple[int, int]]:
+        """Partition and log time in ms that a record speaks for, if it does."""
+        batch = decode_observation(record.value or b"")
+        yield batch.source_partition, batch.log_time_ms
+
+    def _note(self, partition: int, log_time_ms: int, arrived: float) -> None:
+        log_times, arrivals = self._told[partition]
+        if not log_times or log_time_ms > log_times[-1]:
+            # Arrivals first: readers look from another thread.
+            arrivals.append(arrived)
+            log_times.append(log_time_ms)
 
     def _tail(self) -> Tail:
         deadline = time.monotonic() + _BEGIN_SECONDS
         while True:
             try:
-                return Tail(self._settings, ["observations"])
+                return Tail(self._settings, self.topics)
             except TidegateError:
                 if time.monotonic() > deadline:
                     raise
@@ -58,7 +69,7 @@ class Freshness(threading.Thread):
     def since(self, moment: float) -> float | None:
         """When every source partition had told of log time `moment` (seconds), or None so far."""
         when = moment
-        for source in range(self._settings.partitions):
+        for source in range(self.partitions):
             log_times, arrivals = self._told[source]
             place = bisect_left(log_times, moment * 1_000)
             if place == len(log_times):

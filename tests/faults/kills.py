@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from tests.faults.crash_points import POINTS
 from tests.faults.scene import Member, NotRecovered, Scene
-from tidegate.agents.hosting.checkpoints import Checkpoints
 
 CHUNK_BYTES = 2_000
 """Checkpoints in several pieces, so that a worker can die between two."""
@@ -55,10 +54,8 @@ def _await_death(scene: Scene, worker: Member, point: str) -> float:
 def _orders(point: str, draw: random.Random) -> dict[str, object]:
     if not point:
         return {}
-    place = POINTS[point]
-    rare = place.starting or place.moves or place.owner is Checkpoints
     return {
         "point": point,
-        "passes": 1 if rare else draw.randrange(1, _PASSES_MAX),
+        "passes": 1 if POINTS[point].rare else draw.randrange(1, _PASSES_MAX),
         "chunk_bytes": CHUNK_BYTES,
     }

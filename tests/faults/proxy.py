@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 from typing import Self
 
 _CHUNK_BYTES = 65_536
+_SIZE_BYTES = 4
+"""Each request of Kafka's protocol begins with its length, then with what kind it is."""
 
 
 class Proxy:
@@ -16,11 +19,17 @@ class Proxy:
     Args:
         target: port behind it.
         source: loopback address it speaks from, by which a broker can tell who comes through it.
+        by_request: Kafka's requests pass whole or not at all, which `swallow` needs.
     """
 
-    def __init__(self, target: int, source: str = "127.0.0.1") -> None:
+    def __init__(
+        self, target: int, source: str = "127.0.0.1", *, by_request: bool = False
+    ) -> None:
         self._target = target
         self._source = source
+        self._incoming = _requests if by_request else _chunks
+        self._swallowed: frozenset[int] = frozenset()
+        self.swallowed = 0
         self._loop = asyncio.new_event_loop()
         self._whole = asyncio.Event()
         self._whole.set()
@@ -39,6 +48,13 @@ class Proxy:
     def mend(self) -> None:
         """What was held goes through, and everything after it."""
         self._loop.call_soon_threadsafe(self._whole.set)
+
+    def swallow(self, api_keys: Collection[int]) -> None:
+        """Requests of these kinds get lost from now on, as at a broker that hangs over them.
+
+        A connection that lost one carries no request any more: answers come in order.
+        """
+        self._swallowed = frozenset(api_keys)
 
     def reset(self) -> None:
         """End every connection at once; who sent does not know what arrived."""
@@ -74,8 +90,8 @@ class Proxy:
             self._writers.add(onward)
             try:
                 pipes = [
-                    self._loop.create_task(self._pipe(reader, onward)),
-                    self._loop.create_task(self._pipe(onward_reader, writer)),
+                    self._loop.create_task(self._pipe(self._let_through(reader), onward)),
+                    self._loop.create_task(self._pipe(_chunks(onward_reader), writer)),
                 ]
                 self._tasks.update(pipes)
                 await asyncio.wait(pipes, return_when=asyncio.FIRST_COMPLETED)
@@ -91,9 +107,18 @@ class Proxy:
             self._writers.discard(writer)
             writer.transport.abort()
 
-    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(_CHUNK_BYTES):
+    async def _let_through(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+        lost = False
+        async for data in self._incoming(reader):
+            if not lost and self._swallowed and _api_key(data) in self._swallowed:
+                lost = True
+                self.swallowed += 1
+            if not lost:
+                yield data
+
+    async def _pipe(self, incoming: AsyncIterator[bytes], writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            async for data in incoming:
                 await self._whole.wait()
                 writer.write(data)
                 await writer.drain()
@@ -104,3 +129,18 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while data := await reader.read(_CHUNK_BYTES):
+        yield data
+
+
+async def _requests(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while True:
+        size = await reader.readexactly(_SIZE_BYTES)
+        yield size + await reader.readexactly(int.from_bytes(size, "big"))
+
+
+def _api_key(request: bytes) -> int:
+    return int.from_bytes(request[_SIZE_BYTES : _SIZE_BYTES + 2], "big")

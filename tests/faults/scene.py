@@ -79,8 +79,11 @@ def _listens(pid: int) -> bool:
 class Scene:
     """Everything live in one row; everything it started ends with it.
 
-    `workers` may be told another broker address than everyone else: that of a proxy.
+    `workers_at` may be another broker address than everyone else's: that of a proxy.
     """
+
+    role = "joiner"
+    """Of the workers that faults are done to."""
 
     def __init__(
         self, settings: Settings, folder: Path, row: Row, *,
@@ -93,6 +96,7 @@ class Scene:
         self._world = World(settings, self.log)
         self._workers_at = workers_at
         self._freshness = Freshness(settings)
+        self._judge: Judge | None = None
         self._traffic = Traffic(settings, requests_per_second, seed)
         self._rate = requests_per_second
         self.members: list[Member] = []
@@ -108,11 +112,12 @@ class Scene:
         self.recover(time.time(), noted=False)
         return worker
 
-    def start(self, role: str = "joiner", orders: Orders | None = None) -> Member:
-        """Another process; workers obey the orders."""
+    def start(self, role: str = "", orders: Orders | None = None) -> Member:
+        """Another process, a worker if no role is named; workers obey the orders."""
+        role = role or self.role
         extra = {"TIDEGATE_REPLICATION": str(self.settings.replication)}
         command: tuple[str, ...] = ("tidegate", "worker", "--role")
-        if role == "joiner":
+        if role == self.role:
             command = _LAUNCHER
             extra[VARIABLE] = json.dumps(dict(orders or {}))
             if self._workers_at:
@@ -122,8 +127,8 @@ class Scene:
         return member
 
     def workers(self) -> list[Member]:
-        """Those of the joiner that live, oldest first."""
-        return [each for each in self.members if each.role == "joiner" and not each.expected]
+        """Those that live, oldest first."""
+        return [each for each in self.members if each.role == self.role and not each.expected]
 
     def send(self, member: Member, number: signal.Signals) -> float:
         """Send a signal; when, in seconds. Who is killed or asked to leave is not started again."""
@@ -223,21 +228,32 @@ class Scene:
 
     def conclude(self) -> None:
         """Services fall silent, every request closes, time stops, all is read and judged."""
-        self._traffic.finish()
+        self._fall_silent()
         silent_at = time.time()
         self.rest(_CLOSING_SECONDS)
         self.recover(silent_at + _CLOSING_SECONDS, noted=False)
+        self._stop_time()
+        deadline = time.monotonic() + _VERDICT_SECONDS
+        while not self._verdict() and time.monotonic() < deadline:
+            self.rest(0.5)
+
+    def _fall_silent(self) -> None:
+        self._traffic.finish()
+
+    def _stop_time(self) -> None:
         for member in [each for each in self.members if each.role == "ticker"]:
             self.send(member, signal.SIGKILL)
             member.process.wait()
-        judge = Judge(self.settings)
-        deadline = time.monotonic() + _VERDICT_SECONDS
-        while not judge.judge(self.row) and time.monotonic() < deadline:
-            self.rest(0.5)
+
+    def _verdict(self) -> bool:
+        """Judge what is there by now; whether nothing is missing."""
+        if self._judge is None:
+            self._judge = Judge(self.settings)
+        return self._judge.judge(self.row)
 
     def quiet(self) -> None:
         """Services fall silent, until `speak`; ticks go on."""
-        self._traffic.finish()
+        self._fall_silent()
 
     def speak(self) -> None:
         """Services send again, requests of other numbers."""

@@ -48,8 +48,9 @@ class Stage:
 
     @contextmanager
     def scene(
-        self, row: Row, broker: Broker | None = None, *, nodes: int = 1, workers_at: str = ""
-    ) -> Iterator[Scene]:
+        self, row: Row, broker: Broker | None = None, *,
+        nodes: int = 1, workers_at: str = "", kind: type[Scene] = Scene,
+    ) -> Iterator[Scene]:  # fmt: skip
         """A scene on the shared broker or another one; it is judged when the block is left.
 
         A fault that is not got over, and one that breaks the scene, is a failure of its row.
@@ -57,7 +58,7 @@ class Stage:
         folder = self.new_folder(row.name.replace(" ", "-"))
         chosen = self.broker if broker is None else broker
         settings = quick_settings(chosen, folder, nodes)
-        with Scene(settings, folder, row, workers_at=workers_at) as scene:
+        with kind(settings, folder, row, workers_at=workers_at) as scene:
             try:
                 yield scene
                 scene.conclude()

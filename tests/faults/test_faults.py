@@ -5,13 +5,16 @@ Long rows, other faults and many repetitions are the command's.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.faults.deciders import DecidingScene
 from tests.faults.failures import fall_silent
+from tests.faults.joining import JOIN_GROUP, await_end
 from tests.faults.judging import Judge
 from tests.faults.kills import kill_at
 from tests.faults.rows import Row, quantile, table
@@ -21,15 +24,19 @@ from tests.faults.table import FAULTS
 from tests.integration.world import Identity, Traffic, reference
 from tidegate.agents.kafka import new_producer
 from tidegate.agents.settings import Settings
-from tidegate.agents.watchdog import GROUP_EXIT_SECONDS
-from tidegate.infra.brokers import Broker
+from tidegate.agents.watchdog import EXIT_SECONDS, GROUP_EXIT_SECONDS
+from tidegate.infra.brokers import Broker, EmbeddedBroker
 from tidegate.schemas.marks import tick_headers
 from tidegate.schemas.topics import merged_topics
 
 pytestmark = pytest.mark.kafka
 
 POINTS = ("producing", "chunk", "flushed", "announced", "restored")
-HASTE = 3.0
+DECIDER_POINTS = ("decided", "ordered", "announced")
+HASTE = 9.0
+_LOADING = 14
+_REFUSALS = 140
+"""A worker that is refused asks again five times a second: enough for its patience, little more."""
 
 
 @pytest.fixture
@@ -59,25 +66,47 @@ def test_a_worker_dies_at_named_points(stage: Stage) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_worker_that_falls_silent_is_found(stage: Stage) -> None:
-    """An agent that hangs ends the process, and another goes on (patience is a third)."""
-    row = Row("silent", "the agent hangs")
-    with stage.scene(row) as scene:
-        found = fall_silent(scene, ["hang"], HASTE)
+def test_a_decider_dies_at_named_points(stage: Stage) -> None:
+    """SIGKILL between a decision, its table and its checkpoint: one content for each version, every
+    order answered once, and nothing serves again what was rolled back."""
+    row = Row("decider", "SIGKILL at three points")
+    with stage.scene(row, kind=DecidingScene) as scene:
+        kill_at(scene, DECIDER_POINTS, 1, stage.draw("decider"))
     hold(row)
-    assert found[0] > 30 / HASTE / 2
+    assert row.times == len(DECIDER_POINTS)
+    assert row.copies > 0
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_worker_the_group_has_forgotten_is_found(stage: Stage) -> None:
-    """A worker whose heartbeats hang folds on, and would never take over for another one: it ends,
-    and its successor goes on (patience is a ninth)."""
-    row = Row("silent", "the group is silent")
+def test_a_worker_that_falls_silent_is_found(stage: Stage) -> None:
+    """An agent that hangs ends the process, and another goes on. So does one whose heartbeats hang:
+    it folds on, and would never take over for another one (patience is a ninth)."""
+    row = Row("silent", "the agent hangs, the group is silent")
     with stage.scene(row) as scene:
-        found = fall_silent(scene, ["group"], 3 * HASTE)
+        hang, group = fall_silent(scene, ["hang", "group"], HASTE)
     hold(row)
-    assert found[0] > GROUP_EXIT_SECONDS / (3 * HASTE) / 2
+    assert hang > EXIT_SECONDS / HASTE / 2
+    assert group > GROUP_EXIT_SECONDS / HASTE / 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_worker_that_is_never_let_in_is_found(tmp_path: Path) -> None:
+    """A coordinator that loads for ever: the worker owns nothing, says what is wrong, and ends;
+    the next one is let in (patience is a ninth)."""
+    row = Row("silent", "no join ends")
+    with Stage(tmp_path) as own, EmbeddedBroker() as broker, own.scene(row, broker) as scene:
+        worker = scene.begin()
+        broker.fail(JOIN_GROUP, [_LOADING] * _REFUSALS)
+        scene.send(worker, signal.SIGKILL)
+        began = scene.now()
+        ended_at = await_end(scene, scene.start(orders={"hasten": HASTE}), HASTE)
+        scene.start()
+        scene.recover(ended_at)
+        row.times += 1
+    hold(row)
+    assert ended_at - began > GROUP_EXIT_SECONDS / HASTE
 
 
 @pytest.mark.slow

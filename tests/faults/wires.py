@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -12,36 +11,31 @@ from tests.faults.scene import Scene
 from tests.faults.stage import Fault, Stage
 from tidegate.infra.brokers import LocalBroker
 from tidegate.infra.brokers.nodes import Ports
+from tidegate.infra.brokers.ports import free_ports
 
 BEHIND = "127.0.0.2"
 """Where connections through the proxy come from, as the broker sees it."""
 
 
-def free_port() -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def cut_off_scene(
-    stage: Stage, row: Row, more: Mapping[str, str] | None = None
+    stage: Stage, row: Row, more: Mapping[str, str] | None = None, *, by_request: bool = False
 ) -> Iterator[tuple[Scene, LocalBroker, Proxy]]:
     """A scene whose workers reach a broker of its own through a proxy only."""
     with (
-        proxied_broker(more) as (broker, proxy),
+        proxied_broker(more, by_request=by_request) as (broker, proxy),
         stage.scene(row, broker, workers_at=f"127.0.0.1:{proxy.port}") as scene,
     ):
         yield scene, broker, proxy
 
 
 @contextmanager
-def proxied_broker(more: Mapping[str, str] | None = None) -> Iterator[tuple[LocalBroker, Proxy]]:
+def proxied_broker(
+    more: Mapping[str, str] | None = None, *, by_request: bool = False
+) -> Iterator[tuple[LocalBroker, Proxy]]:
     """A broker with a second listener that it announces at a proxy, and that proxy."""
-    inner = free_port()
-    with Proxy(inner, BEHIND) as proxy:
+    (inner,) = free_ports(1)
+    with Proxy(inner, BEHIND, by_request=by_request) as proxy:
 
         def extra(_number: int, ports: Ports) -> Mapping[str, str]:
             own = f"PLAINTEXT://127.0.0.1:{ports.client}"
