@@ -20,6 +20,8 @@ KINDS: Final[Mapping[str, str]] = {
     "APPLY": "info",
     "SET": "info",
     "ADVANCE": "info",
+    "APPROVE": "info",
+    "RETRY": "info",
     "PROMOTE": "info",
     "FINISH": "info",
     "RESUME": "info",

@@ -12,7 +12,7 @@ import typer
 from tidegate.agents.commands.declared_operation import FoldingRole, Role
 from tidegate.agents.commands.main import app
 from tidegate.agents.commands.teaching import LESSONS
-from tidegate.agents.roles import FOLDING_ROLES, ROLES
+from tidegate.agents.roles import ALERTER, FOLDING_ROLES, ROLES
 
 ROOT: Any = typer.main.get_command(app)
 
@@ -52,7 +52,7 @@ def test_help_shows_an_example_that_can_be_typed(
 
 def test_roles_offered_are_the_roles() -> None:
     """The command line names them without loading the agents."""
-    assert set(Role) == set(ROLES)
+    assert set(Role) == {*ROLES, ALERTER}
     assert set(FoldingRole) == set(FOLDING_ROLES)
 
 

@@ -207,6 +207,8 @@ def test_a_paused_partition_flows_again_after_a_rebalance(settings: Settings) ->
         async with running(chosen, [topic], flow) as app:
             produce(settings, topic, 100)
             await until(lambda: flow.count() == 400)
+            # Wanted, as an index is while another of its logs is waited for.
+            flow.want = lambda *_: True  # type: ignore[method-assign]
             flow.held[topic, 2] = flow.high_water
             produce(settings, topic, 50)
             await until(lambda: app.consumer.counters.pauses == 1)
