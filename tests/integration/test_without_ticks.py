@@ -43,7 +43,8 @@ def send_an_hour(settings: Settings, begin_ms: int) -> None:
         producer.produce(name, None, partition=0, headers=tick_headers(begin_ms))
     producer.flush(20)
     for number in range(REQUESTS):
-        at_ms = begin_ms + number * HOUR_MS // REQUESTS
+        # By the second: what closes then closes together, as it costs by the deadline.
+        at_ms = begin_ms + number * HOUR_MS // REQUESTS // 1_000 * 1_000
         request_id = f"request-{number}"
         prediction = Prediction(
             request_id=request_id, unit_id="u", served_at=at_ms, propensity=0.5, score=0.5,
