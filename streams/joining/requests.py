@@ -35,6 +35,7 @@ young ones are asked for the most, and a dict answers fastest."""
 _CHUNK: Final = 1_024
 """So many requests are packed or unpacked at once: what that takes meanwhile is memory too."""
 _UNPACKED_AT_ONCE: Final = 256
+_DEADLINES_AT_ONCE: Final = 256
 
 
 class Requests:
@@ -129,17 +130,20 @@ class Requests:
         They are no longer open; they count as closed when the next are asked for.
         """
         self._return_closed()
+        # Behind hours without a tick there are very many deadlines of few requests each.
+        packed: list[Array] = []
         for deadline_ms, rows in self._timers.due(log_time_ms):
             keys = self.timers.pop(deadline_ms, [])
             self._forgetting.append([deadline_ms, len(rows) + len(keys)])
             if len(rows):
-                self._settle()
-                self._pack_closed()
-                yield from self._close_packed(rows)
+                packed.append(rows)
+            if keys or len(packed) >= _DEADLINES_AT_ONCE:
+                yield from self._close_packed(packed)
             for part in _chunks(keys):
                 values = list(map(self.open.pop, part))
                 yield part, values
                 self.closed.update(zip(part, closed_values(values), strict=True))
+        yield from self._close_packed(packed)
 
     def forget(self, through_ms: int, closed_max: int) -> None:
         """Forget closed requests with deadlines up to `through_ms`, and the oldest of too many."""
@@ -225,8 +229,14 @@ class Requests:
         self._packed_closed += np.arange(closed, dtype="<u4").tobytes()
         self._timers.load(left.deadlines_ms, np.arange(closed, closed + head["open"]))
 
-    def _close_packed(self, rows: Array) -> Iterator[Closing]:
-        """A request that closes packed stays where it is, with less behind it."""
+    def _close_packed(self, packed: list[Array]) -> Iterator[Closing]:
+        """A request that closes packed stays where it is, with less behind it; empties the list."""
+        if not packed:
+            return
+        self._settle()
+        self._pack_closed()
+        rows = np.concatenate(packed)
+        packed.clear()
         for part in _chunks(rows):
             values = self._packed.values(part)
             yield self._packed.keys(part), values
