@@ -15,6 +15,7 @@ from pydantic import Field, Strict, ValidationError
 
 from tidegate.schemas.canonical import canonical_json, sha256_hex
 from tidegate.schemas.errors import EventError
+from tidegate.schemas.manifest.population import Holdout, Overrides, Targeting
 from tidegate.schemas.manifest.steps import Flag, Step
 from tidegate.schemas.manifest.types import (
     Count,
@@ -31,7 +32,7 @@ from tidegate.schemas.manifest.types import (
 
 
 class Unit(Model):
-    """What is randomised; a unit keeps its variant."""
+    """What is randomised, and what is instead where that is unknown; a unit keeps its variant."""
 
     key: Text
     fallback: Text | None = None
@@ -96,7 +97,8 @@ class ExperimentSpec(Model):
     """Everything the decider needs to know about an experiment.
 
     `inclusion_bp` is the share of the population that takes part. `salt` is hashed with the unit;
-    it changes only on request, and is the experiment's name when not given.
+    it changes only on request, and is the experiment's name when not given. Who takes part passes
+    `targeting`, `holdout` and `inclusion_bp`; `overrides` go before all of them.
     """
 
     unit: Unit
@@ -110,6 +112,9 @@ class ExperimentSpec(Model):
     rights: Annotated[Rights, Field(default_factory=Rights)]
     inclusion_bp: Annotated[ShareBp, Field(alias="inclusion")] = 10_000
     salt: Text | None = None
+    targeting: Targeting | None = None
+    holdout: Holdout | None = None
+    overrides: Overrides = ()
 
     @cached_property
     def candidates(self) -> tuple[str, ...]:

@@ -34,6 +34,9 @@ _PARTS = (
     "flag",
     "inclusion_bp",
     "rights",
+    "targeting",
+    "holdout",
+    "overrides",
 )
 _MIXING = ("unit", "control", "salt", "variants")
 
