@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from tidegate.schemas.canonical import canonical_json
 from tidegate.schemas.manifest.faults import Fault, Unreadable, meant, touches
 from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.schemas.manifest.step_rules import steps
+from tidegate.schemas.manifest.steps import Rings
 
 WHOLE_BP = 10_000
 CONDITIONS_BYTES_MAX = 30_000
@@ -48,11 +50,15 @@ def override_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fau
 
 def condition_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
     """A routing table is no list of users."""
-    segments = [*(spec.targeting or ()), *(item.when for item in spec.overrides if item.when)]
+    segments = [
+        *(spec.targeting or ()),
+        *(item.when for item in spec.overrides if item.when is not None),
+        *(ring.when for _, step in steps(spec, Rings) for ring in step.rings or ()),
+    ]
     size = sum(len(canonical_json(item.to_condition()).encode()) for item in segments)
     if size > CONDITIONS_BYTES_MAX:
         yield Fault(
-            ("spec", "targeting" if spec.targeting else "overrides"),
+            ("spec",),
             f"all conditions take {size} bytes, and {CONDITIONS_BYTES_MAX} are possible",
             "let the service pass an attribute that says who is meant, and test that",
         )

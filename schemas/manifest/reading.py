@@ -29,7 +29,7 @@ from tidegate.schemas.manifest.types import Condition, Margin, Model, Name, Quan
 from tidegate.schemas.manifest.words import explain, plain_type
 
 LATER_STEPS = (
-    "blue_green", "contextual", "interleave", "recreate", "rings", "rolling",
+    "blue_green", "contextual", "interleave", "recreate", "rolling",
 )  # fmt: skip
 """Steps that the format knows and this version does not run."""
 

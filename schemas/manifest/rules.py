@@ -25,6 +25,7 @@ from tidegate.schemas.manifest.population_rules import (
     population_rules,
     unit_rules,
 )
+from tidegate.schemas.manifest.ring_rules import ring_rules
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.schemas.manifest.step_rules import (
     ab_rules,
@@ -99,6 +100,7 @@ RULES: tuple[Rule, ...] = (
     canary_rules,
     ab_rules,
     bandit_rules,
+    ring_rules,
     flag_rules,
     unit_rules,
     population_rules,

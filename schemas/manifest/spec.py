@@ -16,7 +16,7 @@ from pydantic import Field, Strict, ValidationError
 from tidegate.schemas.canonical import canonical_json, sha256_hex
 from tidegate.schemas.errors import EventError
 from tidegate.schemas.manifest.population import Holdout, Overrides, Targeting
-from tidegate.schemas.manifest.steps import Flag, Step
+from tidegate.schemas.manifest.steps import Flag, Ring, Step
 from tidegate.schemas.manifest.types import (
     Count,
     DurationMs,
@@ -120,6 +120,11 @@ class ExperimentSpec(Model):
     def candidates(self) -> tuple[str, ...]:
         """Variants other than control, sorted by name."""
         return tuple(sorted(name for name in self.variants if name != self.control))
+
+    @property
+    def rings(self) -> tuple[Ring, ...]:
+        """The rings of the release; none without a step of rings."""
+        return next((step.rings.rings for step in self.release if step.rings is not None), ())
 
     @property
     def reward_wait_ms(self) -> int:

@@ -17,6 +17,7 @@ from tidegate.streams.deciding.experiment import (
     shares_at,
     strategy_at,
 )
+from tidegate.streams.deciding.moves import last_increment
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.rollout import ENDED, Phase, Signal
 from tidegate.streams.strategies.base import Shares
@@ -100,6 +101,8 @@ def _new_generation(
     mixing = [name for name in changed if name in _MIXING]
     if _measured_otherwise(state.spec, spec):
         mixing.append("metrics")
+    if state.spec.rings and spec.rings and state.spec.rings != spec.rings:
+        mixing.append("rings")
     if mixing:
         return f"statistics of other {listing(mixing)} would be mixed"
     if bool(spec.release) != bool(state.spec.release):
@@ -132,7 +135,5 @@ def _kept(state: ExperimentState, spec: ExperimentSpec) -> tuple[int | None, Sha
         return None, None
     if spec.release[state.step] == state.spec.release[state.step]:
         return None, None
-    canary = spec.release[state.step].canary
-    last = len(canary.shares_bp) - 1 if canary is not None else 0
-    increment = min(state.increment, last)
+    increment = min(state.increment, last_increment(spec.release[state.step]))
     return increment, shares_at(spec, state.candidates, state.winner, state.step, increment)

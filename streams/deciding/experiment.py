@@ -46,7 +46,7 @@ class ExperimentState:
     of this increment said, or that it waits for a person. `approvals` are the people, with their
     roles, who have approved the running step. `tables` are the (epoch, version) in `routing`
     that are not tombstoned, ascending. `judged_from` maps "guardrail index/candidate" to where
-    its evidence begins.
+    its evidence begins. `closed` names the rings that a breach has closed in this generation.
     """
 
     name: str
@@ -67,6 +67,7 @@ class ExperimentState:
     shadow: dict[str, int] = field(default_factory=dict)
     buckets: tuple[BucketRange, ...] = ()
     rolled_back: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
     judged_from: dict[str, Since] = field(default_factory=dict)
     tables: list[Key] = field(default_factory=list)
     published_at_ms: int = 0
@@ -161,13 +162,17 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
         _take_spec(state, proposal.spec, proposal.new_generation)
     if proposal.roll_back:
         state.rolled_back = sorted({*state.rolled_back, proposal.roll_back})
+    if proposal.close_ring:
+        state.closed = sorted({*state.closed, proposal.close_ring})
     _move(state, proposal, log_time_ms)
     for guardrail, candidate in proposal.judged_anew:
         state.judged_from[f"{guardrail}/{candidate}"] = _since_now(state, guardrail, candidate)
     after = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
     # The generation's first table and every table of an applied manifest go out as they are:
-    # model versions, inclusion and salt stand in them too.
-    return before != after or proposal.spec is not None or proposal.republish
+    # model versions, inclusion and salt stand in them too. A ring starts without other weights.
+    starts_ring = bool(state.spec.rings) and proposal.increment is not None
+    told_anew = proposal.spec is not None or proposal.republish or bool(proposal.close_ring)
+    return before != after or told_anew or starts_ring
 
 
 def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: bool) -> None:
@@ -176,6 +181,7 @@ def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: boo
         state.generation += 1
         state.winner = ""
         state.rolled_back = []
+        state.closed = []
         state.judged_from = {}
         state.unconfirmed = []
         state.ledger = Ledger(plan_of(state.name, state.generation, spec))
@@ -293,6 +299,7 @@ _PLAIN = (
     "weights",
     "shadow",
     "rolled_back",
+    "closed",
     "published_at_ms",
     "previous",
     "is_view_due",

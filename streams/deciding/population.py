@@ -6,6 +6,7 @@ from typing import Any
 
 from tidegate.schemas.canonical import canonical_json
 from tidegate.streams.deciding.experiment import ExperimentState
+from tidegate.streams.deciding.rings import limits_of
 
 
 def rules_of(state: ExperimentState) -> str:
@@ -18,6 +19,9 @@ def rules_of(state: ExperimentState) -> str:
         found["holdout"] = {"salt": spec.holdout.salt, "share_bp": spec.holdout.share_bp}
     if spec.targeting is not None:
         found["targeting"] = [segment.to_condition() for segment in spec.targeting]
+    rings = limits_of(state)
+    if rings is not None:
+        found["rings"] = rings
     if spec.overrides:
         found["overrides"] = [
             {"when": item.when.to_condition(), "variant": item.variant} for item in spec.overrides

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegate.streams.deciding import judging
+from tidegate.streams.deciding import judging, rings
 from tidegate.streams.deciding.clients import Clients
 from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState
 from tidegate.streams.deciding.sequences import Sequences
@@ -47,6 +47,7 @@ def view_of(
         "log_time": log_time_ms,
         "watermark": sequences.watermark_ms,
         "slowest_source": sequences.slowest(),
+        "rings": rings.told(state),
     }
 
 
@@ -79,6 +80,9 @@ def _following(state: ExperimentState, condition: str) -> str:
     if canary is not None and state.increment + 1 < len(canary.shares_bp):
         share = canary.shares_bp[state.increment + 1] / 100
         return f"canary {share:g} % when {condition}"
+    steps = state.spec.release[state.step].rings
+    if steps is not None and state.increment + 1 < len(steps.rings):
+        return f"ring {steps.rings[state.increment + 1].name} when {condition}"
     if state.step + 1 < len(state.spec.release):
         return f"{state.spec.release[state.step + 1].strategy} when {condition}"
     return f"the end of the release when {condition}"

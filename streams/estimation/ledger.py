@@ -15,6 +15,7 @@ from tidegate.streams.estimation.columns import Values
 from tidegate.streams.estimation.moments import Moments, Sample
 from tidegate.streams.estimation.plan import Measurement, Plan
 from tidegate.streams.estimation.quantile import RunningQuantile
+from tidegate.streams.estimation.rings import RingLedgers
 from tidegate.streams.estimation.strata import Arm, Key, Pair, Strata, arms_of, pairs_of
 from tidegate.streams.estimation.summary import Summary
 from tidegate.streams.estimation.tally import IRREGULAR, ShadowTally, Tally
@@ -39,6 +40,7 @@ class Ledger:
         self._measurements = {item.name: item for item in plan.measurements}
         self.tallies: Mapping[str, Tally] = {name: Tally() for name in plan.variants}
         self.shadows: Mapping[str, ShadowTally] = {name: ShadowTally() for name in plan.variants}
+        self.rings = RingLedgers(plan, Ledger)
         self._strata = Strata(plan.strata_max)
         keys = [(item, variant) for item in plan.measurements for variant in plan.variants]
         self._early = {
@@ -79,6 +81,7 @@ class Ledger:
         if not owners:
             return
         summary = summary or Summary(batch)
+        self.rings.observe(batch, frozenset(owners))
         self._count(summary, owners)
         self._count_learnt(summary, learnt)
         for item in self.plan.measurements:
@@ -223,6 +226,7 @@ class Ledger:
             "quantiles": [[*key, item.to_state()] for key, item in self._quantiles.items()],
             "above": [[*key, *counts] for key, counts in self._above.items()],
             "detectors": [[*key, item.to_state()] for key, item in self._detectors.items()],
+            "rings": self.rings.to_state(),
         }
 
     @classmethod
@@ -230,6 +234,7 @@ class Ledger:
         """The ledger that `to_state` told of, under the same plan."""
         ledger = cls(plan)
         ledger._load(state)
+        ledger.rings.load(state["rings"])
         return ledger
 
     def amend(self, plan: Plan) -> None:
@@ -246,8 +251,10 @@ class Ledger:
             ]
         for table in ("tallies", "shadows"):
             state[table] = {name: state[table].get(name) for name in plan.variants}
+        rings = self.rings
         self._begin(plan)
         self._load(state)
+        self.rings.go_on(rings)
         self._strata.keep(names)
 
     def _load(self, state: Mapping[str, Any]) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from tidegate.streams.conditions import read_condition
+from tidegate.streams.rules import Ring
+
 if TYPE_CHECKING:
     from tidegate.schemas.manifest.spec import ExperimentSpec, Metric
 
@@ -45,7 +48,8 @@ class Measurement:
 class Plan:
     """Everything that is measured of one generation of an experiment.
 
-    Scores of a request and its shadow agree when they are `score_tolerance` apart at most.
+    Scores of a request and its shadow agree when they are `score_tolerance` apart at most. All is
+    measured in each of the `rings` as well.
     """
 
     experiment: str
@@ -54,6 +58,7 @@ class Plan:
     measurements: tuple[Measurement, ...]
     strata_max: int = STRATA_MAX
     score_tolerance: float = 0.0
+    rings: tuple[Ring, ...] = ()
 
 
 def plan_of(experiment: str, generation: int, spec: ExperimentSpec) -> Plan:
@@ -73,6 +78,10 @@ def plan_of(experiment: str, generation: int, spec: ExperimentSpec) -> Plan:
         ),
         score_tolerance=next(
             (step.shadow.score_tolerance for step in spec.release if step.shadow is not None), 0.0
+        ),
+        rings=tuple(
+            Ring(ring.name, read_condition(ring.when.to_condition()), open=True)
+            for ring in spec.rings
         ),
     )
 

@@ -67,6 +67,50 @@ def test_a_fault_is_told_with_its_line_and_remedy(old: str, new: str, line: int,
     faults = faults_of(spoilt(old, new, POPULATION))
     assert any(fault.startswith(f"f.yaml:{line}: ") and said in fault for fault in faults), faults
 
+RINGS = POPULATION.replace("  flag: {}\n", """\
+  release:
+    - rings:
+        weight: 20%
+        hold: 1h
+        on_breach: ring
+        rings:
+          - {name: staff, when: {channel: internal}}
+          - {name: europe, when: {region: [de, fr]}}
+          - {name: others}
+    - full: {}
+""")
+
+RING_FAULTS = [
+    ("weight: 20%", "weight: 60%", 17, "60 % is above 50 %; write 50% or less"),
+    ("weight: 20%", "weight: 0%", 17, "out of bounds"),
+    ("        hold: 1h\n", "", 16, "hold is missing; add hold: 1h"),
+    ("on_breach: ring", "on_breach: some", 19, "write one of all, ring"),
+    ("name: europe", "name: staff", 22, "there are two rings staff; give each a name of its own"),
+    ("name: europe, when: {region: [de, fr]}", "name: europe", 22, "so nobody is in the rings"),
+    ("{name: staff, when", "{when", 21, "name is missing"),
+    ("{channel: internal}", "{channel: 3}", 21, "3 of channel is not text"),
+    ("name: others", "name: all others", 23, "is not a name"),
+    ("    - full: {}\n", "    - rings: {rings: [{name: a}], hold: 1h}\n", 24,
+     "a release has rings once; put all rings into one list"),
+    ("          - {name: others}\n", "          - others\n", 23, "stands where a map is needed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "line", "said"), RING_FAULTS)
+def test_a_fault_of_a_ring_is_told_with_its_line(old: str, new: str, line: int, said: str) -> None:
+    """Every ring can be reached, has a name of its own and risks at most half of itself."""
+    faults = faults_of(spoilt(old, new, RINGS))
+    assert any(fault.startswith(f"f.yaml:{line}: ") and said in fault for fault in faults), faults
+
+
+def test_rings_are_read_and_survive_the_wire() -> None:
+    """In their order, the last one for whoever is left."""
+    spec = read_manifest(RINGS, "f.yaml").spec
+    assert [(ring.name, len(ring.when.tests)) for ring in spec.rings] == [
+        ("staff", 1), ("europe", 1), ("others", 0)
+    ]  # fmt: skip
+    assert ExperimentSpec.from_json(spec.to_json()) == spec
+
 
 def test_a_population_is_read_and_survives_the_wire() -> None:
     """Conditions become tests, shares basis points; the wire form is read back the same."""

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 
 from tests.streams.deciding.world import World
 from tidegate.schemas.manifest.reading import read_manifest
-from tidegate.schemas.manifest.steps import Ab, Approve, Bandit, Canary, Flag, Full, Pause, Shadow
+from tidegate.schemas.manifest.steps import (
+    Ab,
+    Approve,
+    Bandit,
+    Canary,
+    Flag,
+    Full,
+    Pause,
+    Rings,
+    Shadow,
+)
 from tidegate.streams.estimation import Arm, Pair
 from tidegate.streams.strategies import (
     STRATEGIES,
@@ -34,6 +44,14 @@ SETTINGS: Mapping[str, Any] = {
     "canary": Canary.model_validate({"weights": ["10%", "30%"], "hold": "60s", "min_samples": 50}),
     "bandit": Bandit.model_validate(
         {"every": "1s", "until": {"p_best": "95%"}, "max_duration": "1h", "floor": "5%"}
+    ),
+    "rings": Rings.model_validate(
+        {
+            "rings": [{"name": "staff", "when": {"staff": "yes"}}, {"name": "others"}],
+            "weight": "30%",
+            "hold": "60s",
+            "min_samples": 50,
+        }
     ),
     "ab": Ab.model_validate(
         {"mde": "2pp", "max_duration": "1h", "on_inconclusive": "stop", "min_samples": 50}
@@ -62,6 +80,10 @@ class Told:
     def requests(self, variant: str) -> int:
         """Requests of the increment."""
         return self.counts.get(variant, 0)
+
+    def requests_in(self, ring: str, variant: str) -> int:
+        """Requests of the increment in a ring."""
+        return self.counts.get(f"{ring}/{variant}", 0)
 
     def disagreement(self, variant: str) -> tuple[int, int]:
         """Disagreeing and compared."""
