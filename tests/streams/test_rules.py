@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chi2_contingency
 
 from tests.streams import rules_oracle
 from tests.streams.tables import routing
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.events import BucketRange, Routing, Variant
-from tidegate.streams.assignment import assign, prepare
+from tidegate.streams.assignment import Table, assign, prepare
 from tidegate.streams.conditions import holds, read_condition
 from tidegate.streams.routing import faults
 from tidegate.streams.rules import read_rules
@@ -129,3 +131,31 @@ def test_propensities_of_those_who_take_part_are_true() -> None:
     share = sum(each.variant == "b" for each in split) / len(split)
     assert abs(share - 0.3) < 4.5 * (0.21 / len(split)) ** 0.5
     assert {each.propensity for each in split if each.variant == "b"} == {0.3}
+
+
+def in_layer(name: str, start: int, end: int, layer: str = "shop") -> Table:
+    """An experiment of two halves in a slot of a layer."""
+    rules = json.dumps({"layer": {"name": layer, "salt": layer, "slots": [[start, end]]}})
+    return prepare(routing({"a": 5_000, "b": 5_000}, salt=name, rules=rules))
+
+
+def test_two_experiments_of_one_layer_never_share_a_unit() -> None:
+    """Whoever takes part in one is kept out of the other, and slots are as wide as they say."""
+    one, other = in_layer("one", 0, 3_000), in_layer("two", 3_000, 9_000)
+    drawn = [(assign(one, f"u{i}", "r"), assign(other, f"u{i}", "r")) for i in range(20_000)]
+    found = Counter((first.reason, second.reason) for first, second in drawn)
+    assert found["SPLIT", "SPLIT"] == 0
+    assert abs(found["SPLIT", "EXCLUDED"] - 6_000) < 4.5 * (20_000 * 0.21) ** 0.5
+    assert abs(found["EXCLUDED", "SPLIT"] - 12_000) < 4.5 * (20_000 * 0.24) ** 0.5
+
+
+def test_experiments_of_two_layers_are_independent() -> None:
+    """Taking part in one says nothing about the other (chi-square, fixed units)."""
+    one, other = in_layer("one", 0, 5_000), in_layer("two", 0, 5_000, layer="search")
+    found = Counter(
+        (assign(one, f"u{i}", "r").reason, assign(other, f"u{i}", "r").reason)
+        for i in range(20_000)
+    )
+    words = ("SPLIT", "EXCLUDED")
+    table = [[found[first, second] for second in words] for first in words]
+    assert chi2_contingency(table, correction=False).pvalue > 0.001
