@@ -41,7 +41,8 @@ def table_of(
 
 def ramp(units: int) -> tuple[int, list[float]]:
     """Units that ever left the candidate, and its share of all units at each step, percent."""
-    tables, before = [], ()
+    tables: list[Table] = []
+    before: tuple[BucketRange, ...] = ()
     for share_bp in RAMP_BP:
         tables.append(table_of("ramp", share_bp, before=before))
         before = tables[-1].routing.buckets

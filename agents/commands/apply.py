@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tidegate.agents.commands.logs import (
 from tidegate.agents.commands.options import Output
 from tidegate.agents.commands.orders import give_order, new_order
 from tidegate.agents.commands.printing import decision_facts, decision_line, print_facts
+from tidegate.agents.commands.schedules import with_utc
 from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as
@@ -39,17 +41,18 @@ def run_apply(
     manifest = load(file)
     require_topics(settings, "control", "decisions")
     before = running_spec(settings, manifest.name)
-    changes = differences(before, manifest.spec)
+    spec = with_utc(manifest.spec, before, time.time_ns() // 1_000_000)
+    changes = differences(before, spec)
     facts: dict[str, Any] = {
         "experiment": manifest.name, "new": before is None, "changes": changes,
-        "digest": manifest.spec.digest(), "decision": None,
+        "digest": spec.digest(), "decision": None,
     }  # fmt: skip
     if dry_run:
         nothing = ["Nothing was changed: this was a dry run."] if changes else []
-        print_facts(facts, output, lambda facts: [*_say(facts, manifest.spec), *nothing])
+        print_facts(facts, output, lambda facts: [*_say(facts, spec), *nothing])
         return 0
     if output is Output.table:
-        for line in _say(facts, manifest.spec):
+        for line in _say(facts, spec):
             print(line)
     order = new_order(
         manifest.name, "APPLY", actor, reason,
@@ -57,7 +60,7 @@ def run_apply(
             **({"restart": "true"} if restart else {}),
             **({"owner": manifest.owner} if manifest.owner else {}),
         },
-        spec=manifest.spec.to_json(), parent=None if before is None else before.digest(),
+        spec=spec.to_json(), parent=None if before is None else before.digest(),
         role=role,
     )  # fmt: skip
     decision = give_order(settings, order, seconds)

@@ -8,8 +8,10 @@ from typing import Any
 
 from tidegate.agents.commands.options import EXIT_DONE, EXIT_WRONG_USE, Output
 from tidegate.agents.commands.printing import print_facts
+from tidegate.agents.commands.schedules import check_time_zone
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.manifest import Manifest, manifest_json_schema, read_manifest
+from tidegate.schemas.manifest.document import read_document
 
 
 def run_lint(file: Path, output: Output) -> int:
@@ -54,7 +56,15 @@ def load(file: Path) -> Manifest:
             f"{file} cannot be read ({why}), so there is nothing to check. Name an Experiment"
             " manifest with -f."
         ) from error
-    return read_manifest(text, str(file))
+    manifest = read_manifest(text, str(file))
+    schedule = manifest.spec.schedule
+    fault = "" if schedule is None else check_time_zone(schedule.time_zone)
+    if fault:
+        line = read_document(text).line(("spec", "schedule", "time_zone"))
+        raise DefinitionError(
+            f"{file} cannot be used: 1 fault", (f"{file}:{line}: spec.schedule.time_zone: {fault}",)
+        )
+    return manifest
 
 
 def _say(facts: dict[str, Any]) -> list[str]:

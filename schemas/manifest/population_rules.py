@@ -25,6 +25,16 @@ def population_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[F
         )
 
 
+def schedule_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
+    """Only what moves by itself can be frozen."""
+    if spec.schedule is not None and spec.flag is not None:
+        yield Fault(
+            ("spec", "schedule"),
+            "a flag is moved by people, at once",
+            "remove spec.schedule, or write a release list",
+        )
+
+
 def unit_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
     """A fallback is another kind of unit."""
     if ("unit",) not in unreadable and spec.unit.fallback == spec.unit.key:

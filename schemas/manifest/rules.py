@@ -23,6 +23,7 @@ from tidegate.schemas.manifest.population_rules import (
     condition_rules,
     override_rules,
     population_rules,
+    schedule_rules,
     unit_rules,
 )
 from tidegate.schemas.manifest.ring_rules import ring_rules
@@ -106,4 +107,5 @@ RULES: tuple[Rule, ...] = (
     population_rules,
     override_rules,
     condition_rules,
+    schedule_rules,
 )

@@ -16,6 +16,7 @@ from pydantic import Field, Strict, ValidationError
 from tidegate.schemas.canonical import canonical_json, sha256_hex
 from tidegate.schemas.errors import EventError
 from tidegate.schemas.manifest.population import Holdout, Overrides, Targeting
+from tidegate.schemas.manifest.schedule import Schedule
 from tidegate.schemas.manifest.steps import Flag, Ring, Step
 from tidegate.schemas.manifest.types import (
     Count,
@@ -115,6 +116,7 @@ class ExperimentSpec(Model):
     targeting: Targeting | None = None
     holdout: Holdout | None = None
     overrides: Overrides = ()
+    schedule: Schedule | None = None
 
     @cached_property
     def candidates(self) -> tuple[str, ...]:
@@ -157,4 +159,6 @@ class ExperimentSpec(Model):
         faults = broken_rules(spec)
         if faults:
             raise EventError("value", faults[0].text())
+        if spec.schedule is not None and not spec.schedule.is_resolved:
+            raise EventError("value", "spec.schedule: its times are not in UTC; use tidegate apply")
         return spec

@@ -38,6 +38,7 @@ _PARTS = (
     "targeting",
     "holdout",
     "overrides",
+    "schedule",
 )
 _MIXING = ("unit", "control", "salt", "variants")
 
@@ -66,11 +67,12 @@ def amend(state: ExperimentState, spec: ExperimentSpec, restart: bool, say: Say)
 
 
 def start(state: ExperimentState, spec: ExperimentSpec, reason: str) -> Proposal:
-    """A new generation from the first step on."""
+    """A new generation from the first step on, or with control alone until its start."""
     step = 0 if spec.release else FLAG_STEP
     # A release that is nothing but its end promotes the only candidate there can be.
     is_full = strategy_at(spec, step).name == "full"
     winner = spec.candidates[0] if is_full and len(spec.candidates) == 1 else ""
+    waits = bool(spec.release) and spec.schedule is not None and spec.schedule.start is not None
     return Proposal(
         Action.APPLY,
         reason,
@@ -80,7 +82,12 @@ def start(state: ExperimentState, spec: ExperimentSpec, reason: str) -> Proposal
         winner=winner,
         spec=spec,
         new_generation=True,
-        shares=shares_at(spec, spec.candidates, winner, step, 0) or all_to(spec.control),
+        waits=waits,
+        shares=(
+            all_to(spec.control)
+            if waits
+            else shares_at(spec, spec.candidates, winner, step, 0) or all_to(spec.control)
+        ),
     )
 
 
@@ -131,7 +138,7 @@ def _same_step(state: ExperimentState, spec: ExperimentSpec) -> bool:
 
 def _kept(state: ExperimentState, spec: ExperimentSpec) -> tuple[int | None, Shares | None]:
     """The running increment anew when its settings changed; else all stays as it is."""
-    if state.phase not in (Phase.RUNNING, Phase.PAUSED):
+    if state.phase not in (Phase.RUNNING, Phase.PAUSED) or state.waits:
         return None, None
     if spec.release[state.step] == state.spec.release[state.step]:
         return None, None

@@ -19,7 +19,7 @@ from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import Marker
 from tidegate.schemas.observation_reading import decode_observation
 from tidegate.schemas.topics import merged_topics
-from tidegate.streams.deciding import alarms, judging, orders, view
+from tidegate.streams.deciding import alarms, judging, orders, scheduling, view
 from tidegate.streams.deciding import experiment as experiments
 from tidegate.streams.deciding.amendment import start
 from tidegate.streams.deciding.clients import Clients
@@ -234,7 +234,9 @@ class Decider:
         # Before the first tick here nothing has begun, so nothing can have lasted.
         if rose and self.log_time_ms:
             for _, state in sorted(self.experiments.items()):
-                proposal = judging.step(state, self.sequences.watermark_ms)
+                proposal = scheduling.next_move(
+                    state, self.sequences.watermark_ms, self.log_time_ms
+                )
                 if proposal is not None:
                     self._decide(state, proposal)
 

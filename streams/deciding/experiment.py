@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from tidegate.schemas.canonical import sha256_hex
@@ -43,10 +43,11 @@ class ExperimentState:
     Weights and shadow shares are basis points. `since_ms` is the log time at which the running
     increment began, `checked_ms` the watermark of the last look at its evidence, `first_table`
     the (epoch, version) from which its requests are counted. `held` is what the last HOLD
-    of this increment said, or that it waits for a person. `approvals` are the people, with their
-    roles, who have approved the running step. `tables` are the (epoch, version) in `routing`
-    that are not tombstoned, ascending. `judged_from` maps "guardrail index/candidate" to where
-    its evidence begins. `closed` names the rings that a breach has closed in this generation.
+    of this increment said, or that it waits for a person; `waits`, that the release has not
+    started. `approvals` are the people, with their roles, who have approved the running step.
+    `tables` are the (epoch, version) in `routing` that are not tombstoned, ascending.
+    `judged_from` maps "guardrail index/candidate" to where its evidence begins. `closed` names
+    the rings that a breach has closed in this generation.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ExperimentState:
     first_table: Key = BEGINNING
     held: str = ""
     approvals: list[list[str]] = field(default_factory=list)
+    waits: bool = False
     weights: dict[str, int] = field(default_factory=dict)
     shadow: dict[str, int] = field(default_factory=dict)
     buckets: tuple[BucketRange, ...] = ()
@@ -192,7 +194,7 @@ def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: boo
 def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
     entered = proposal.step is not None or proposal.increment is not None
     if proposal.step is not None:
-        state.step = proposal.step
+        state.step, state.waits = proposal.step, proposal.waits
     if proposal.increment is not None:
         state.increment = proposal.increment
     if proposal.winner is not None:
@@ -241,17 +243,7 @@ def to_state(state: ExperimentState) -> dict[str, Any]:
             pair: [list(since.table), since.requests, since.beyond]
             for pair, since in state.judged_from.items()
         },
-        "unconfirmed": [
-            [
-                item.variant,
-                item.generation,
-                item.epoch,
-                item.version,
-                item.decided_at_ms,
-                item.alerted,
-            ]
-            for item in state.unconfirmed
-        ],
+        "unconfirmed": [list(astuple(item)) for item in state.unconfirmed],
         "ledger": state.ledger.to_state(),
     }
 
@@ -296,6 +288,7 @@ _PLAIN = (
     "checked_ms",
     "held",
     "approvals",
+    "waits",
     "weights",
     "shadow",
     "rolled_back",

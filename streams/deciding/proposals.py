@@ -46,6 +46,7 @@ class Proposal:
     follows can be told from what was before. `judged_anew` names (guardrail, candidate) pairs
     whose evidence counts from this decision on. `held` marks what a HOLD has said, so that it is
     said once. `approval` is a person, with a role, whose approval of the step is noted.
+    `waits` begins the first step of a release that has a start to wait for.
     """
 
     action: Action
@@ -66,6 +67,7 @@ class Proposal:
     judged_anew: tuple[tuple[int, str], ...] = ()
     held: str | None = None
     approval: tuple[str, str] | None = None
+    waits: bool = False
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegate.streams.deciding import judging, rings
+from tidegate.streams.deciding import judging, rings, scheduling
 from tidegate.streams.deciding.clients import Clients
 from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState
 from tidegate.streams.deciding.sequences import Sequences
 from tidegate.streams.estimation.tally import conservation
 from tidegate.streams.rollout import ENDED
+from tidegate.streams.wording import utc
 
 _NAMED_MAX = 20
 
@@ -37,7 +38,7 @@ def view_of(
         "increment": state.increment,
         "winner": state.winner,
         "since": state.since_ms,
-        "progress": "" if ended else outlook.progress,
+        "progress": "" if ended else _waiting(state, log_time_ms) or outlook.progress,
         "next": "" if ended else _following(state, outlook.following),
         "variants": [_variant(state, name) for name in _order(state)],
         "guardrails": [item.to_dict() for item in judging.readings(state)],
@@ -71,6 +72,16 @@ def _variant(state: ExperimentState, name: str) -> dict[str, Any]:
         "compared": shadow.agree + shadow.disagree,
         "disagreed": shadow.disagree,
     }
+
+
+def _waiting(state: ExperimentState, log_time_ms: int) -> str:
+    """What the schedule lets the release wait for."""
+    if state.step == FLAG_STEP:
+        return ""
+    if state.waits:
+        return f"starts {utc(scheduling.starts_ms(state))} UTC"
+    frozen = scheduling.frozen_until(state.spec.schedule, log_time_ms)
+    return "" if frozen is None else f"frozen until {utc(max(frozen, log_time_ms))} UTC"
 
 
 def _following(state: ExperimentState, condition: str) -> str:

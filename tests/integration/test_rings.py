@@ -23,7 +23,7 @@ from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as
 from tidegate.schemas.events import Decision, Prediction
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 BAD = {"good": [], "bad": ["eu"], "partly": ["eu"]}
 """Experiments, and the regions in which their challenger never converts."""
@@ -68,7 +68,7 @@ def settings(
         for name, on_breach in ON_BREACH.items():
             path = tmp_path / f"{name}.yaml"
             path.write_text(MANIFEST.format(name=name, on_breach=on_breach), encoding="utf-8")
-            answer = run(settings, capsys, "apply", "-f", str(path), "--timeout", "60s")
+            answer = run(settings, capsys, "apply", "-f", str(path), "--timeout", "200s")
             assert answer.code == 0, answer.err
         program = [sys.executable, "-m", "tests.integration.ring_service"]
         services = [
@@ -113,7 +113,7 @@ def test_rings_to_each_of_their_ends(
         last = {name: history(settings, name)[-1].phase for name in BAD}
         return last == {"good": "PROMOTED", "bad": "ROLLED_BACK", "partly": "PROMOTED"}
 
-    wait_for(has_ended, 150.0)
+    wait_for(has_ended, 240.0)
     good, bad, partly = (history(settings, name) for name in ("good", "bad", "partly"))
 
     steps = [each.action for each in good if each.action != "HOLD"]
