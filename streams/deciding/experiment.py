@@ -172,9 +172,8 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
     after = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
     # The generation's first table and every table of an applied manifest go out as they are:
     # model versions, inclusion and salt stand in them too. A ring starts without other weights.
-    starts_ring = bool(state.spec.rings) and proposal.increment is not None
-    told_anew = proposal.spec is not None or proposal.republish or bool(proposal.close_ring)
-    return before != after or told_anew or starts_ring
+    rings_differ = proposal.close_ring or (state.spec.rings and proposal.increment is not None)
+    return before != after or bool(proposal.spec or proposal.republish or rings_differ)
 
 
 def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: bool) -> None:
@@ -182,8 +181,7 @@ def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: boo
     if new_generation:
         state.generation += 1
         state.winner = ""
-        state.rolled_back = []
-        state.closed = []
+        state.rolled_back, state.closed = [], []
         state.judged_from = {}
         state.unconfirmed = []
         state.ledger = Ledger(plan_of(state.name, state.generation, spec))
@@ -253,10 +251,7 @@ def from_state(found: Mapping[str, Any]) -> ExperimentState:
     state = ExperimentState(
         spec=ExperimentSpec.from_json(found["spec"]),
         phase=Phase(found["phase"]),
-        buckets=tuple(
-            BucketRange(variant=variant, start=start, end=end)
-            for variant, start, end in found["buckets"]
-        ),
+        buckets=tuple(BucketRange(variant=v, start=s, end=e) for v, s, e in found["buckets"]),
         first_table=_key(found["first_table"]),
         tables=[_key(item) for item in found["tables"]],
         judged_from={
