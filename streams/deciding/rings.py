@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.schemas.manifest.steps import Rings
 from tidegate.streams import guardrails
 from tidegate.streams.deciding import moves
-from tidegate.streams.deciding.experiment import ExperimentState
+from tidegate.streams.deciding.experiment import ExperimentState, strategy_at
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.guardrail_reading import Reading, Since
@@ -21,33 +22,48 @@ CLOSING = ("rollback", "step_back")
 _SINCE_EVER = Since()
 
 
+def running(state: ExperimentState) -> tuple[Rings, int] | None:
+    """The rings whose shares are in force, and how many of them have started.
+
+    A pause or an approval after rings keeps what they gave.
+    """
+    step = state.step
+    while step >= 0 and strategy_at(state.spec, step).keeps:
+        step -= 1
+    rings = state.spec.release[step].rings if step >= 0 else None
+    if rings is None or max(state.weights.values()) == ALL_BP:
+        return None
+    return rings, state.increment + 1 if step == state.step else len(rings.rings)
+
+
 def limits_of(state: ExperimentState) -> list[dict[str, Any]] | None:
     """`rings` of the routing table's rules; None while everybody takes part.
 
     While rings run, those that have started are open. When the release has passed on, or one
     variant was given everything, everybody is, except for rings that a breach has closed.
     """
-    rings = state.spec.rings
-    is_running = state.strategy.name == "rings" and max(state.weights.values()) < ALL_BP
-    if not rings or not (is_running or state.closed):
+    found, rings = running(state), state.spec.rings
+    if found is None and not state.closed:
         return None
-    found = [
+    started = len(rings) if found is None else found[1]
+    limits = [
         {
             "name": ring.name,
             "when": ring.when.to_condition(),
-            "open": ring.name not in state.closed and (not is_running or number <= state.increment),
+            "open": ring.name not in state.closed and number < started,
         }
         for number, ring in enumerate(rings)
     ]
-    return found if is_running else [*found, {"name": "others", "when": [], "open": True}]
+    return limits if found is not None else [*limits, {"name": "others", "when": [], "open": True}]
 
 
 def open_rings(state: ExperimentState) -> list[str]:
     """Names of the rings that candidates serve in while rings run, in their order."""
-    if state.strategy.name != "rings":
+    found = running(state)
+    if found is None:
         return []
-    started = state.settings.rings[: state.increment + 1]
-    return [ring.name for ring in started if ring.name not in state.closed]
+    rings, started = found
+    return [ring.name for ring in rings.rings[:started] if ring.name not in state.closed]
 
 
 def breach(state: ExperimentState) -> Proposal | None:
@@ -73,6 +89,8 @@ def running_readings(state: ExperimentState) -> list[Reading]:
     """Every guardrail that could close the running ring, for every candidate that is left."""
     if not _is_judged(state):
         return []
+    if state.strategy.name != "rings":
+        return []
     spec, ring = judged_spec(state.spec), state.settings.rings[state.increment].name
     if ring in state.closed:
         return []
@@ -96,8 +114,7 @@ def judged_spec(spec: ExperimentSpec) -> ExperimentSpec:
 
 def told(state: ExperimentState) -> list[dict[str, Any]]:
     """The rings on one screen: where each stands, and requests that are learnt from by variant."""
-    running = state.strategy.name == "rings"
-    started = state.increment + 1 if running else len(state.spec.rings)
+    started = _started(state)
     return [
         {
             "name": ring.name,
@@ -108,6 +125,16 @@ def told(state: ExperimentState) -> list[dict[str, Any]]:
         }
         for number, ring in enumerate(state.spec.rings)
     ]
+
+
+def _started(state: ExperimentState) -> int:
+    found = running(state)
+    if found is not None:
+        return found[1]
+    is_to_come = state.waits or all(
+        step.rings is None for step in state.spec.release[: state.step + 1]
+    )
+    return 0 if is_to_come else len(state.spec.rings)
 
 
 def _state_of(state: ExperimentState, ring: str, started: bool) -> str:
@@ -122,11 +149,9 @@ def _order(state: ExperimentState) -> Iterator[str]:
 
 
 def _is_judged(state: ExperimentState) -> bool:
-    return (
-        state.strategy.name == "rings"
-        and state.settings.on_breach == "ring"
-        and state.phase in (Phase.RUNNING, Phase.PAUSED)
-    )
+    found = running(state)
+    may_close = state.phase in (Phase.RUNNING, Phase.PAUSED)
+    return found is not None and found[0].on_breach == "ring" and may_close
 
 
 def _close(state: ExperimentState, ring: str, item: Reading) -> Proposal:
@@ -152,6 +177,6 @@ def _close(state: ExperimentState, ring: str, item: Reading) -> Proposal:
 def _left(state: ExperimentState, ring: str) -> Sequence[str]:
     return [
         other.name
-        for other in state.settings.rings
+        for other in state.spec.rings
         if other.name != ring and other.name not in state.closed
     ]

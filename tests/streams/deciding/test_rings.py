@@ -217,6 +217,28 @@ def test_a_decider_goes_on_with_its_rings_after_a_restart() -> None:
     assert world.state.closed == ["europe"]
 
 
+def test_rings_to_come_are_waiting() -> None:
+    """In a step before them nobody is in a ring yet."""
+    world = World()
+    world.apply({"canary": {"weight": "5%", "hold": "60s"}}, {"rings": RINGS}, FULL)
+    assert {ring["state"] for ring in world.view()["rings"]} == {"waiting"}
+    assert reasons(world) == dict.fromkeys(PLACES, "SPLIT")
+
+
+def test_a_pause_after_rings_keeps_them() -> None:
+    """Who was in no ring before it is not let in by it; breaches still close rings."""
+    world = World()
+    rings = {**RINGS, "rings": RINGS["rings"][:2]}
+    world.apply({"rings": rings}, {"pause": {}}, FULL)
+    pass_ring(world, "staff")
+    pass_ring(world, "staff", "europe")
+    assert world.last().step == 1
+    assert reasons(world) == {"staff": "SPLIT", "europe": "SPLIT", "others": "EXCLUDED"}
+    serve(world, "staff", "europe", errors={"europe": 60})
+    assert "CLOSE_RING" in world.actions()
+    assert reasons(world) == {"staff": "SPLIT", "europe": "EXCLUDED", "others": "EXCLUDED"}
+
+
 def test_a_person_may_promote_in_the_middle_of_the_rings() -> None:
     """Everybody gets the candidate, but not those whose ring it failed in."""
     world = world_of()
