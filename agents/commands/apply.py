@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tidegate.agents.commands.lint import load
+from tidegate.agents.commands.layers import declare_layer, with_slots
+from tidegate.agents.commands.lint import load, read_file
 from tidegate.agents.commands.logs import (
     decisions_newest_first,
     experiment_partition,
@@ -25,6 +26,7 @@ from tidegate.schemas.codec import decode_as
 from tidegate.schemas.errors import DefinitionError, EventError
 from tidegate.schemas.events import Control, Decision
 from tidegate.schemas.manifest import ExperimentSpec
+from tidegate.schemas.manifest.layer_reading import is_layer
 
 
 def run_apply(
@@ -38,10 +40,15 @@ def run_apply(
         Refused: the decider refuses it.
         TimeRanOut: the decider did not answer.
     """
+    text = read_file(file)
+    if is_layer(text):
+        words = (dry_run, reason, actor, role, seconds, output)
+        return declare_layer(settings, file, text, *words)
     manifest = load(file)
     require_topics(settings, "control", "decisions")
     before = running_spec(settings, manifest.name)
     spec = with_utc(manifest.spec, before, time.time_ns() // 1_000_000)
+    spec = with_slots(settings, manifest.name, spec, actor, role, seconds, dry_run)
     changes = differences(before, spec)
     facts: dict[str, Any] = {
         "experiment": manifest.name, "new": before is None, "changes": changes,

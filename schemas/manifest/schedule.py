@@ -88,7 +88,8 @@ def _derived(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
-_DERIVED = (BeforeValidator(_derived), WithJsonSchema({"not": {}}))
+DERIVED = (BeforeValidator(_derived), WithJsonSchema({"not": {}}))
+"""Marks what `apply` writes into a spec and no manifest may hold."""
 LocalTime = Annotated[
     str,
     _checked(local_parts),
@@ -134,9 +135,9 @@ class Schedule(Model):
     time_zone: Text = "UTC"
     start: LocalTime | None = None
     freeze: Annotated[tuple[Freeze, ...], Strict(False), Field(max_length=50)] = ()
-    start_ms: Annotated[int | None, *_DERIVED] = None
-    frozen: Annotated[tuple[Interval, ...] | None, Strict(False), *_DERIVED] = None
-    known_until_ms: Annotated[int | None, *_DERIVED] = None
+    start_ms: Annotated[int | None, *DERIVED] = None
+    frozen: Annotated[tuple[Interval, ...] | None, Strict(False), *DERIVED] = None
+    known_until_ms: Annotated[int | None, *DERIVED] = None
 
     @property
     def written(self) -> tuple[str, str | None, tuple[Freeze, ...]]:

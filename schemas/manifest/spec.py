@@ -15,6 +15,7 @@ from pydantic import Field, Strict, ValidationError
 
 from tidegate.schemas.canonical import canonical_json, sha256_hex
 from tidegate.schemas.errors import EventError
+from tidegate.schemas.manifest.layer import LayerShare
 from tidegate.schemas.manifest.population import Holdout, Overrides, Targeting
 from tidegate.schemas.manifest.schedule import Schedule
 from tidegate.schemas.manifest.steps import Flag, Ring, Step
@@ -117,6 +118,7 @@ class ExperimentSpec(Model):
     holdout: Holdout | None = None
     overrides: Overrides = ()
     schedule: Schedule | None = None
+    layer: LayerShare | None = None
 
     @cached_property
     def candidates(self) -> tuple[str, ...]:
@@ -159,6 +161,8 @@ class ExperimentSpec(Model):
         faults = broken_rules(spec)
         if faults:
             raise EventError("value", faults[0].text())
+        if spec.layer is not None and not spec.layer.is_allotted:
+            raise EventError("value", "spec.layer: no slots are allotted; use tidegate apply")
         if spec.schedule is not None and not spec.schedule.is_resolved:
             raise EventError("value", "spec.schedule: its times are not in UTC; use tidegate apply")
         return spec

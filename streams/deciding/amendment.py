@@ -39,6 +39,7 @@ _PARTS = (
     "holdout",
     "overrides",
     "schedule",
+    "layer",
 )
 _MIXING = ("unit", "control", "salt", "variants")
 

@@ -15,6 +15,9 @@ def rules_of(state: ExperimentState) -> str:
     found: dict[str, Any] = {"unit": {"key": spec.unit.key}}
     if spec.unit.fallback is not None:
         found["unit"]["fallback"] = spec.unit.fallback
+    if spec.layer is not None and spec.layer.is_allotted:
+        slots = [list(slot) for slot in spec.layer.slots or ()]
+        found["layer"] = {"name": spec.layer.name, "salt": spec.layer.salt, "slots": slots}
     if spec.holdout is not None:
         found["holdout"] = {"salt": spec.holdout.salt, "share_bp": spec.holdout.share_bp}
     if spec.targeting is not None:

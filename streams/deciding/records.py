@@ -80,6 +80,10 @@ class Journal:
         )
         return self._write("decisions", state.name.encode(), record)
 
+    def decided(self, decision: Decision) -> bytes:
+        """Writes a decision that is made already; returns its bytes."""
+        return self._write("decisions", decision.experiment.encode(), decision)
+
     def refusal(self, order: Control, reason: str, moment: Moment) -> None:
         """Answers an order to an experiment that does not exist: version 0, outside its chain."""
         self._write(

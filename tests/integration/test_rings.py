@@ -73,7 +73,7 @@ def settings(
         program = [sys.executable, "-m", "tests.integration.ring_service"]
         services = [
             subprocess.Popen(
-                [*program, word, "150", json.dumps(BAD)],
+                [*program, word, "60", json.dumps(BAD)],
                 cwd=ROOT,
                 env=environment_of(settings, {}),
             )

@@ -26,6 +26,7 @@ spec:
   holdout: {share: 5%}
   overrides:
     - {when: {x-variant: challenger}, variant: challenger}
+  layer: {name: shop, share: 20%}
   flag: {}
 """
 
@@ -50,8 +51,20 @@ FAULTS = [
     ("challenger}, variant: challenger", "b}, variant: champ", 14, "did you mean champion?"),
     ("when: {x-variant: challenger}, ", "", 14, "when is missing; add when: {region: [de, fr]}"),
     ("when:", "wen:", 14, "did you mean when?"),
+    ("name: shop, ", "", 15, "name is missing"),
+    ("share: 20%", "share: 0%", 15, "out of bounds"),
+    ("{name: shop, share: 20%}", "shop", 15, "stands where a map is needed"),
+    ("share: 20%", "slots: [[0, 5]], share: 20%", 15, "apply works it out from what is written"),
+    ("share: 20%", "share: 20%, salt: s", 15, "apply works it out from what is written; remove it"),
     ("inclusion: 50%", "inclusion: half", 10, "half is not a share"),
 ]
+
+
+def with_slots(spec: ExperimentSpec) -> ExperimentSpec:
+    """The spec as `apply` writes it."""
+    assert spec.layer is not None
+    layer = spec.layer.model_copy(update={"salt": "s", "slots": ((0, 2_000),)})
+    return spec.model_copy(update={"layer": layer})
 
 
 def faults_of(text: str) -> tuple[str, ...]:
@@ -81,18 +94,18 @@ RINGS = POPULATION.replace("  flag: {}\n", """\
 """)
 
 RING_FAULTS = [
-    ("weight: 20%", "weight: 60%", 17, "60 % is above 50 %; write 50% or less"),
-    ("weight: 20%", "weight: 0%", 17, "out of bounds"),
-    ("        hold: 1h\n", "", 16, "hold is missing; add hold: 1h"),
-    ("on_breach: ring", "on_breach: some", 19, "write one of all, ring"),
-    ("name: europe", "name: staff", 22, "there are two rings staff; give each a name of its own"),
-    ("name: europe, when: {region: [de, fr]}", "name: europe", 22, "so nobody is in the rings"),
-    ("{name: staff, when", "{when", 21, "name is missing"),
-    ("{channel: internal}", "{channel: 3}", 21, "3 of channel is not text"),
-    ("name: others", "name: all others", 23, "is not a name"),
-    ("    - full: {}\n", "    - rings: {rings: [{name: a}], hold: 1h}\n", 24,
+    ("weight: 20%", "weight: 60%", 18, "60 % is above 50 %; write 50% or less"),
+    ("weight: 20%", "weight: 0%", 18, "out of bounds"),
+    ("        hold: 1h\n", "", 17, "hold is missing; add hold: 1h"),
+    ("on_breach: ring", "on_breach: some", 20, "write one of all, ring"),
+    ("name: europe", "name: staff", 23, "there are two rings staff; give each a name of its own"),
+    ("name: europe, when: {region: [de, fr]}", "name: europe", 23, "so nobody is in the rings"),
+    ("{name: staff, when", "{when", 22, "name is missing"),
+    ("{channel: internal}", "{channel: 3}", 22, "3 of channel is not text"),
+    ("name: others", "name: all others", 24, "is not a name"),
+    ("    - full: {}\n", "    - rings: {rings: [{name: a}], hold: 1h}\n", 25,
      "a release has rings once; put all rings into one list"),
-    ("          - {name: others}\n", "          - others\n", 23, "stands where a map is needed"),
+    ("          - {name: others}\n", "          - others\n", 24, "stands where a map is needed"),
 ]  # fmt: skip
 
 
@@ -109,7 +122,8 @@ def test_rings_are_read_and_survive_the_wire() -> None:
     assert [(ring.name, len(ring.when.tests)) for ring in spec.rings] == [
         ("staff", 1), ("europe", 1), ("others", 0)
     ]  # fmt: skip
-    assert ExperimentSpec.from_json(spec.to_json()) == spec
+    allotted = with_slots(spec)
+    assert ExperimentSpec.from_json(allotted.to_json()) == allotted
 
 
 def test_a_population_is_read_and_survives_the_wire() -> None:
@@ -123,7 +137,8 @@ def test_a_population_is_read_and_survives_the_wire() -> None:
     assert spec.holdout is not None
     assert (spec.holdout.share_bp, spec.holdout.salt) == (500, "holdout")
     assert spec.overrides[0].variant == "challenger"
-    assert ExperimentSpec.from_json(spec.to_json()) == spec
+    allotted = with_slots(spec)
+    assert ExperimentSpec.from_json(allotted.to_json()) == allotted
 
 
 @pytest.mark.parametrize(
@@ -154,6 +169,6 @@ def test_a_table_does_not_carry_a_list_of_users() -> None:
 
 def test_the_wire_is_held_to_the_same() -> None:
     """A test that compares what it cannot is refused there too."""
-    text = read_manifest(POPULATION, "f.yaml").spec.to_json()
+    text = with_slots(read_manifest(POPULATION, "f.yaml").spec).to_json()
     with pytest.raises(EventError, match="cannot take"):
         ExperimentSpec.from_json(spoilt('"test":"<"', '"test":"prefix"', text))
