@@ -26,7 +26,10 @@ from tidegate.schemas.events import Decision, Prediction
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 BAD = {"good": [], "bad": ["us", "eu", "asia"], "partly": ["eu"]}
-"""Experiments, and the regions in which their challenger never converts."""
+"""Experiments, and the regions in which their challenger never converts.
+
+A ring needs more requests than it takes to be sure of that, so that none is passed by a bad one.
+"""
 ON_BREACH = {"good": "ring", "bad": "all", "partly": "ring"}
 MANIFEST = """
 apiVersion: tidegate.dev/v1
@@ -50,7 +53,7 @@ spec:
           - {{name: others}}
         weight: 50%
         hold: 1s
-        min_samples: 25
+        min_samples: 60
         on_breach: {on_breach}
     - full: {{keep_previous: 1h}}
 """
@@ -73,7 +76,7 @@ def settings(
         program = [sys.executable, "-m", "tests.integration.ring_service"]
         services = [
             subprocess.Popen(
-                [*program, word, "60", json.dumps(BAD)],
+                [*program, word, "90", json.dumps(BAD)],
                 cwd=ROOT,
                 env=environment_of(settings, {}),
             )
