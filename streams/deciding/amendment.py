@@ -31,6 +31,7 @@ _PARTS = (
     "metrics",
     "objective",
     "guardrails",
+    "on_breaker",
     "release",
     "flag",
     "inclusion_bp",

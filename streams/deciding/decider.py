@@ -18,7 +18,7 @@ from tidegate.schemas.events import Applied, Control
 from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import Marker
 from tidegate.schemas.topics import merged_topics
-from tidegate.streams.deciding import alarms, judging, orders, scheduling, view
+from tidegate.streams.deciding import alarms, dumping, guarding, judging, orders, scheduling, view
 from tidegate.streams.deciding import experiment as experiments
 from tidegate.streams.deciding.amendment import start
 from tidegate.streams.deciding.clients import Clients
@@ -126,13 +126,11 @@ class Decider:
             take(found)
 
     def marker(self, rank: int, offset: int, marker: Marker) -> None:
-        """A recorded gap in the observations of a source partition raises every epoch."""
-        if rank != OBSERVATIONS or marker.kind != "gap":
-            return
-        accepted = self.sequences.accept_gap(marker.arguments)
-        if not accepted:
-            return
-        for _, state in sorted(self.experiments.items()):
+        """What is accepted as lost, here or in the joiner's input, raises every epoch."""
+        if marker.kind == "skip":
+            self._offsets[rank] = int(marker.arguments["end"])
+        accepted = self.sequences.accept_loss(marker, rank == OBSERVATIONS)
+        for _, state in sorted(self.experiments.items()) if accepted else ():
             state.epoch += 1
             self._decide(state, Proposal(Action.UPDATE, accepted, republish=True, automatic=True))
 
@@ -150,7 +148,7 @@ class Decider:
                 "status_ms": self._status_ms,
                 "counters": dict(self._counters),
                 "experiments": [
-                    experiments.to_state(state) for _, state in sorted(self.experiments.items())
+                    dumping.to_state(state) for _, state in sorted(self.experiments.items())
                 ],
             }
         ).encode()
@@ -167,9 +165,7 @@ class Decider:
         self._heartbeat_ms = found["heartbeat_ms"]
         self._status_ms = found["status_ms"]
         self._counters = Counter(found["counters"])
-        self.experiments = {
-            item["name"]: experiments.from_state(item) for item in found["experiments"]
-        }
+        self.experiments = {item["name"]: dumping.from_state(item) for item in found["experiments"]}
 
     def counters(self) -> dict[str, int]:
         """Counts since the log's beginning; of variants, since their generation's."""
@@ -216,6 +212,8 @@ class Decider:
         self.clients.hear(word, state is not None, self.log_time_ms)
         if state is not None:
             state.is_view_due = True
+            while (proposal := guarding.cut(state, word)) is not None:
+                self._decide(state, proposal)
 
     # -- observations
 
@@ -248,7 +246,7 @@ class Decider:
         return touched
 
     def _judge_guardrails(self, state: ExperimentState) -> None:
-        while (proposal := judging.breach(state)) is not None:
+        while (proposal := guarding.breach(state)) is not None:
             self._decide(state, proposal)
 
     # -- conclusions
@@ -272,6 +270,8 @@ class Decider:
         experiments.chain(state, record)
         if changes_table:
             self._journal.table(state, self.log_time_ms)
+        if proposal.alert:
+            self._journal.alert(proposal.alert, proposal.reason, self.log_time_ms, state)
         self._publish_view(state)
 
     def _order_own_rollback(self, state: ExperimentState, proposal: Proposal) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.schemas.canonical import sha256_hex
 from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.streams.deciding.checks import Check
 from tidegate.streams.deciding.proposals import Proposal
 from tidegate.streams.estimation import Ledger, plan_of
 from tidegate.streams.guardrail_reading import Since
@@ -46,8 +46,9 @@ class ExperimentState:
     of this increment said, or that it waits for a person; `waits`, that the release has not
     started. `approvals` are the people, with their roles, who have approved the running step.
     `tables` are the (epoch, version) in `routing` that are not tombstoned, ascending.
-    `judged_from` maps "guardrail index/candidate" to where its evidence begins. `closed` names
-    the rings that a breach has closed in this generation.
+    `judged_from` maps "guardrail index/candidate" to where its evidence begins, `checks` to its
+    checks in this increment; `told` are the breaches of the increment that were only told.
+    `closed` names the rings that a breach has closed in this generation.
     """
 
     name: str
@@ -71,6 +72,8 @@ class ExperimentState:
     rolled_back: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     judged_from: dict[str, Since] = field(default_factory=dict)
+    checks: dict[str, Check] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
     tables: list[Key] = field(default_factory=list)
     published_at_ms: int = 0
     previous: str = ""
@@ -182,7 +185,7 @@ def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: boo
         state.generation += 1
         state.winner = ""
         state.rolled_back, state.closed = [], []
-        state.judged_from = {}
+        state.judged_from, state.checks, state.told = {}, {}, []
         state.unconfirmed = []
         state.ledger = Ledger(plan_of(state.name, state.generation, spec))
     else:
@@ -208,6 +211,9 @@ def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
         state.first_table = state.key
         state.held = ""
         state.approvals = []
+        state.checks, state.told = {}, []
+    if proposal.told:
+        state.told.append(proposal.told)
     if proposal.approval is not None:
         state.approvals.append(list(proposal.approval))
     if proposal.held is not None:
@@ -225,71 +231,3 @@ def _since_now(state: ExperimentState, guardrail: int, candidate: str) -> Since:
 def chain(state: ExperimentState, record: bytes) -> None:
     """Remembers the record of the decision, so that the next one can name it."""
     state.previous = sha256_hex(record)
-
-
-def to_state(state: ExperimentState) -> dict[str, Any]:
-    """The experiment as JSON-able state."""
-    plain = {name: getattr(state, name) for name in _PLAIN}
-    return {
-        **plain,
-        "spec": state.spec.to_json(),
-        "phase": str(state.phase),
-        "buckets": [[item.variant, item.start, item.end] for item in state.buckets],
-        "first_table": list(state.first_table),
-        "tables": [list(key) for key in state.tables],
-        "judged_from": {
-            pair: [list(since.table), since.requests, since.beyond]
-            for pair, since in state.judged_from.items()
-        },
-        "unconfirmed": [list(astuple(item)) for item in state.unconfirmed],
-        "ledger": state.ledger.to_state(),
-    }
-
-
-def from_state(found: Mapping[str, Any]) -> ExperimentState:
-    """The inverse of `to_state`."""
-    state = ExperimentState(
-        spec=ExperimentSpec.from_json(found["spec"]),
-        phase=Phase(found["phase"]),
-        buckets=tuple(BucketRange(variant=v, start=s, end=e) for v, s, e in found["buckets"]),
-        first_table=_key(found["first_table"]),
-        tables=[_key(item) for item in found["tables"]],
-        judged_from={
-            pair: Since(_key(table), requests, beyond)
-            for pair, (table, requests, beyond) in found["judged_from"].items()
-        },
-        unconfirmed=[Unconfirmed(*item) for item in found["unconfirmed"]],
-        **{name: found[name] for name in _PLAIN},
-    )
-    state.ledger = Ledger.from_state(
-        plan_of(state.name, state.generation, state.spec), found["ledger"]
-    )
-    return state
-
-
-def _key(found: list[int]) -> Key:
-    return found[0], found[1]
-
-
-_PLAIN = (
-    "name",
-    "epoch",
-    "version",
-    "generation",
-    "step",
-    "increment",
-    "winner",
-    "since_ms",
-    "checked_ms",
-    "held",
-    "approvals",
-    "waits",
-    "weights",
-    "shadow",
-    "rolled_back",
-    "closed",
-    "published_at_ms",
-    "previous",
-    "is_view_due",
-    "viewed_ms",
-)

@@ -45,7 +45,8 @@ class Proposal:
     no person asked for it. `republish` asks for a table although no share changes, so that what
     follows can be told from what was before. `judged_anew` names (guardrail, candidate) pairs
     whose evidence counts from this decision on. `held` marks what a HOLD has said, so that it is
-    said once. `approval` is a person, with a role, whose approval of the step is noted.
+    said once; `told` does so for a breach that only tells. `alert` is the subject of an ALERT that
+    says the same. `approval` is a person, with a role, whose approval of the step is noted.
     `waits` begins the first step of a release that has a start to wait for.
     """
 
@@ -68,6 +69,8 @@ class Proposal:
     held: str | None = None
     approval: tuple[str, str] | None = None
     waits: bool = False
+    told: str = ""
+    alert: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 

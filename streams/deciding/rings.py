@@ -73,9 +73,7 @@ def breach(state: ExperimentState) -> Proposal | None:
     spec = judged_spec(state.spec)
     for ring in open_rings(state):
         ledger = state.ledger.rings.by_name[ring]
-        for index, guardrail in enumerate(spec.guardrails):
-            if guardrail.on_breach not in CLOSING:
-                continue
+        for index in _closing(spec):
             for candidate in state.candidates:
                 case = (spec, index, candidate, ledger, _SINCE_EVER)
                 if guardrails.may_fail(*case):
@@ -87,18 +85,36 @@ def breach(state: ExperimentState) -> Proposal | None:
 
 def running_readings(state: ExperimentState) -> list[Reading]:
     """Every guardrail that could close the running ring, for every candidate that is left."""
-    if not _is_judged(state):
+    ring = running_ring(state)
+    if not _is_judged(state) or not ring or ring in state.closed:
         return []
-    if state.strategy.name != "rings":
-        return []
-    spec, ring = judged_spec(state.spec), state.settings.rings[state.increment].name
-    if ring in state.closed:
-        return []
+    spec, ledger = judged_spec(state.spec), state.ledger.rings.by_name[ring]
     return [
-        guardrails.read(spec, index, candidate, state.ledger.rings.by_name[ring], _SINCE_EVER)
-        for index, guardrail in enumerate(spec.guardrails)
-        if guardrail.on_breach in CLOSING
+        guardrails.read(spec, index, candidate, ledger, _SINCE_EVER)
+        for index in _closing(spec)
         for candidate in state.candidates
+    ]
+
+
+def running_ring(state: ExperimentState) -> str:
+    """The ring that started last while a step of rings runs, else nothing."""
+    if state.strategy.name != "rings":
+        return ""
+    found: str = state.settings.rings[state.increment].name
+    return found
+
+
+def _closing(spec: ExperimentSpec) -> list[int]:
+    """The guardrails that can close a ring.
+
+    Checks are of all rings together, at their own times; no fact of a ring tells of shadows.
+    """
+    return [
+        index
+        for index, item in enumerate(spec.guardrails)
+        if item.on_breach in CLOSING
+        and item.checks is None
+        and spec.metrics[item.metric].field != "disagreement"
     ]
 
 

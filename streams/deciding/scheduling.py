@@ -18,11 +18,9 @@ PROGRESS = frozenset({Signal.ADVANCE, Signal.PROMOTE, Signal.WEIGH})
 
 
 def next_move(state: ExperimentState, watermark_ms: int, log_time_ms: int) -> Proposal | None:
-    """What the running step asks for, as far as the schedule lets it."""
-    if state.phase not in judging.STEPPING:
-        return None
+    """What due checks and the running step ask for, as far as the schedule lets it."""
     if state.waits:
-        if log_time_ms < starts_ms(state):
+        if state.phase not in judging.STEPPING or log_time_ms < starts_ms(state):
             return None
         proposal: Proposal | None = _begin(state)
     else:

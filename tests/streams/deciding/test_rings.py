@@ -99,6 +99,49 @@ def test_no_data_of_a_guardrail_in_the_ring_is_no_success() -> None:
     assert "guardrail errors has 150 of 200 requests of challenger" in world.last().reason
 
 
+def test_a_ring_is_passed_while_a_guardrail_is_unsure() -> None:
+    """As a canary's share: it needs the data and no failure, not the proof of no harm."""
+    world = world_of()
+    serve(world, "staff", errors={"staff": 8})
+    world.tick(60_000)
+    world.observe()
+    evidence = json.loads(world.last().evidence)
+    assert world.last().action == "ADVANCE"
+    assert {item["verdict"] for item in evidence["guardrails"]} == {"INCONCLUSIVE"}
+
+
+def test_a_guardrail_with_checks_holds_no_ring_up() -> None:
+    """Checks are of all rings together: a ring needs no data for what cannot close it."""
+    answer = {"on_breach": "step_back", "checks": {"every": "30s", "failures": 2}}
+    world = World()
+    world.apply({"rings": RINGS}, FULL, guardrails=[{**ERRORS, **answer}])
+    pass_ring(world, "staff")
+    assert world.last().action == "ADVANCE"
+    serve(world, "staff")
+    serve(world, "europe", number=150)
+    world.tick(60_000)
+    world.observe()
+    assert world.last().action == "ADVANCE"
+    assert json.loads(world.last().evidence)["ring_guardrails"] == []
+
+
+def test_data_of_a_closed_ring_passes_no_other() -> None:
+    """What was measured where it is closed now is no data of the rings that go on."""
+    world = world_of()
+    pass_ring(world, "staff")
+    serve(world, "europe")
+    serve(world, "staff", errors={"staff": 80})
+    assert world.last().action == "CLOSE_RING"
+    world.tick(60_000)
+    world.observe()
+    assert world.last().action == "HOLD"
+    assert "guardrail errors has 0 of 200 requests" in world.last().reason
+    serve(world, "europe")
+    world.tick(1_000)
+    world.observe()
+    assert world.last().action == "ADVANCE"
+
+
 def test_a_breach_in_a_ring_closes_only_that_one() -> None:
     """Its requests go back to control for the generation; the release goes on in the others."""
     world = world_of()
