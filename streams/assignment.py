@@ -1,22 +1,30 @@
 """Unit -> bucket -> variant: the one rule that clients in every language follow.
 
-`docs/assignment.md` states it for other languages, `schemas/vectors/assignment.v1.json` holds
-published cases. Pure and light: serving clients import it without numpy.
+`docs/assignment.md` states it for other languages, `schemas/vectors/assignment.v1.json` and
+`rules.v1.json` hold published cases. Pure and light: serving clients import it without numpy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mmh3
+
+from tidegate.streams.conditions import Attributes, holds
+from tidegate.streams.rules import Rules, read_rules, ring_of
 
 if TYPE_CHECKING:
     from tidegate.schemas.events import Routing
 
 BUCKETS = 10_000
 """Number of buckets, and basis points in the whole."""
+
+Unit = str | Mapping[str, Any] | None
+"""What is randomised: an id, or ids by kind (`{"user": …, "session": …}`)."""
+
+_NOTHING: Attributes = {}
 
 
 class Assignment(NamedTuple):
@@ -25,7 +33,7 @@ class Assignment(NamedTuple):
     `propensity` is the probability of `variant` among all requests with the same reason, in
     (0, 1]. `reason` is SPLIT, DEFAULT, EXCLUDED, ROLLED_BACK, BREAKER, STALE or OVERRIDE; only
     SPLIT is learnt from. `shadow` names the variants that should answer unseen. `stale` says
-    that nobody has confirmed the table lately.
+    that nobody has confirmed the table lately. `unit` is what was hashed: the prediction's unit id.
     """
 
     request_id: str
@@ -37,6 +45,7 @@ class Assignment(NamedTuple):
     generation: int
     stale: bool
     shadow: tuple[str, ...]
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,7 @@ class Table:
 
     `owners[bucket]` is the index of the range's variant; `answers[owner]` is what a request
     there gets: variant, propensity, reason. `shadows` holds (variant, hash prefix, share in bp).
+    `rules` say what a unit is called; `restricts`, whether they say anything else.
     """
 
     routing: Routing
@@ -56,6 +66,9 @@ class Table:
     excluded: tuple[str, float, str]
     shadows: tuple[tuple[str, str, int], ...]
     withheld: frozenset[str]
+    rules: Rules
+    restricts: bool
+    overridden: Mapping[str, tuple[str, float, str]]
 
 
 def bucket(text: str) -> int:
@@ -91,12 +104,15 @@ def prepare(
         shares[item.variant] = shares.get(item.variant, 0) + item.end - item.start
         owners[item.start : item.end] = bytes([index[item.variant]]) * (item.end - item.start)
     left = sum(share for name, share in shares.items() if name not in held | broken)
+    rules = Rules() if routing.rules is None else read_rules(routing.rules)
 
-    def answer(name: str) -> tuple[str, float, str]:
+    def answer(name: str, is_fixed: bool = False) -> tuple[str, float, str]:
         if name in held:
             return (routing.control, 1.0, "ROLLED_BACK")
         if name in broken:
             return (routing.control, 1.0, "BREAKER")
+        if is_fixed:
+            return (name, 1.0, "OVERRIDE")
         return (name, shares.get(name, 0) / left if left else 1.0, "SPLIT")
 
     return Table(
@@ -113,40 +129,111 @@ def prepare(
             if share > 0 and name not in held | broken
         ),
         withheld=frozenset(held | broken),
+        rules=rules,
+        restricts=rules.restricts,
+        overridden={item.variant: answer(item.variant, True) for item in rules.overrides},
     )
 
 
-def assign(table: Table, unit: str, request_id: str, stale: bool = False) -> Assignment:
+def assign(
+    table: Table, unit: Unit, request_id: str, stale: bool = False,
+    attributes: Attributes | None = None,
+) -> Assignment:
     """The variant of `unit` under `table`, and the variants that run in its shadow.
 
     Two independent hashes decide whether a unit takes part and what it gets, so that raising
-    the inclusion never moves a unit between variants. The shadow is sampled by request.
+    the inclusion never moves a unit between variants. The shadow is sampled by request. Where
+    `unit` has ids by kind, the table's rules say which one counts; without any of them, and where
+    rules keep a request out, control answers and nothing runs in its shadow.
     """
     routing = table.routing
-    if table.inclusion_bp < BUCKETS and bucket(table.inclusion_prefix + unit) >= table.inclusion_bp:
+    name = unit if isinstance(unit, str) else unit_id(table, unit, request_id)
+    fixed = None
+    if table.restricts or name is None:
+        fixed = _fixed(table, name, attributes or _NOTHING)
+    if fixed is not None or name is None:
+        variant, propensity, reason = fixed or table.excluded
+    elif (
+        table.inclusion_bp < BUCKETS and bucket(table.inclusion_prefix + name) >= table.inclusion_bp
+    ):
         variant, propensity, reason = table.excluded
     else:
-        owner = table.owners[bucket(table.variant_prefix + unit)]
+        owner = table.owners[bucket(table.variant_prefix + name)]
         variant, propensity, reason = table.answers[owner]
-    shadow = () if not table.shadows else _shadow(table, variant, request_id)
+    shadow = () if fixed is not None or not table.shadows else _shadow(table, variant, request_id)
     return Assignment(
         request_id, variant, propensity, reason, routing.version, routing.epoch,
-        routing.generation, stale, shadow,
+        routing.generation, stale, shadow, name or request_id,
     )
 
 
-def control_only(table: Table, request_id: str, reason: str = "STALE") -> Assignment:
+def unit_id(table: Table, unit: Unit, request_id: str) -> str | None:
+    """What is hashed for `unit`, and told as the prediction's unit id; None without any id.
+
+    An id of the fallback kind carries the kind's name, so that it is never taken for one of the
+    key's. A request without unit is its own.
+    """
+    if unit is None:
+        return request_id
+    if isinstance(unit, str):
+        return unit
+    if not isinstance(unit, Mapping):
+        return str(unit)
+    key, fallback = table.rules.key, table.rules.fallback
+    found = unit.get(key)
+    if found is not None and found != "":
+        return str(found)
+    found = unit.get(fallback)
+    return None if found is None or found == "" else f"{fallback}:{found}"
+
+
+def control_only(
+    table: Table, request_id: str, reason: str = "STALE", unit: Unit = None
+) -> Assignment:
     """Control, surely: what is left of a table that nobody has confirmed for too long."""
     routing = table.routing
     return Assignment(
         request_id, routing.control, 1.0, reason, routing.version, routing.epoch,
-        routing.generation, True, (),
+        routing.generation, True, (), unit_id(table, unit, request_id) or request_id,
     )
 
 
-def without_table(request_id: str, variant: str) -> Assignment:
-    """The caller's default, surely: no table is known."""
-    return Assignment(request_id, variant, 1.0, "DEFAULT", 0, 0, 0, True, ())
+def without_table(request_id: str, variant: str, unit: Unit = None) -> Assignment:
+    """The caller's default, surely: no table is known, nor which of several ids would count."""
+    named = isinstance(unit, str) and unit
+    return Assignment(
+        request_id, variant, 1.0, "DEFAULT", 0, 0, 0, True, (), named or request_id
+    )
+
+
+def _fixed(
+    table: Table, unit: str | None, attributes: Attributes
+) -> tuple[str, float, str] | None:
+    """The answer to those whom the draw does not concern; None for those who take part."""
+    rules = table.rules
+    for override in rules.overrides:
+        if holds(override.when, attributes):
+            return table.overridden[override.variant]
+    takes_part = unit is not None and _takes_part(rules, unit, attributes)
+    return None if takes_part else table.excluded
+
+
+def _takes_part(rules: Rules, unit: str, attributes: Attributes) -> bool:
+    layer, holdout = rules.layer, rules.holdout
+    if layer is not None:
+        place = bucket(f"{layer.salt}:layer:{unit}")
+        if not any(start <= place < end for start, end in layer.slots):
+            return False
+    if holdout is not None and bucket(f"{holdout.salt}:holdout:{unit}") < holdout.share_bp:
+        return False
+    if rules.targeting is not None and not any(
+        holds(condition, attributes) for condition in rules.targeting
+    ):
+        return False
+    if rules.rings is None:
+        return True
+    ring = ring_of(rules.rings, attributes)
+    return ring is not None and rules.rings[ring].open
 
 
 def _shadow(table: Table, variant: str, request_id: str) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ class Signal(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     ABORT = "abort"  # a person ends the release, control serves
+    CLOSE_RING = "close ring"  # one ring goes back to control, the release goes on in the others
     DROP = "drop"  # one variant is rolled back, the release goes on without it
     ROLL_BACK = "roll back"  # the last variant beside control is rolled back
     SET = "set"  # a person moves a flag
@@ -56,7 +57,7 @@ TRANSITIONS: Mapping[Phase, Mapping[Signal, Phase]] = {
     Phase.RUNNING: {
         **_ANEW,
         **_stays(Phase.RUNNING, Signal.AMEND, Signal.WEIGH, Signal.ADVANCE),
-        **_stays(Phase.RUNNING, Signal.STEP_BACK, Signal.DROP),
+        **_stays(Phase.RUNNING, Signal.STEP_BACK, Signal.DROP, Signal.CLOSE_RING),
         Signal.PROMOTE: Phase.PROMOTED,
         Signal.FINISH: Phase.COMPLETED,
         Signal.PAUSE: Phase.PAUSED,
@@ -66,6 +67,7 @@ TRANSITIONS: Mapping[Phase, Mapping[Signal, Phase]] = {
     Phase.PAUSED: {
         **_ANEW,
         **_stays(Phase.PAUSED, Signal.AMEND, Signal.STEP_BACK, Signal.DROP),
+        **_stays(Phase.PAUSED, Signal.CLOSE_RING),
         Signal.RESUME: Phase.RUNNING,
         Signal.ADVANCE: Phase.RUNNING,
         Signal.PROMOTE: Phase.PROMOTED,

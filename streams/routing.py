@@ -12,6 +12,7 @@ from itertools import groupby
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.events import BucketRange, Routing
 from tidegate.streams.assignment import BUCKETS
+from tidegate.streams.rules import read_rules
 
 VARIANTS_MAX = 255
 """A table's owners are kept as one byte per bucket."""
@@ -84,11 +85,24 @@ def faults(routing: Routing) -> tuple[str, ...]:
         for name, share in sorted(routing.shadow.items())
         if not 0 <= share <= BUCKETS
     ]
-    if routing.rules is not None or routing.policy is not None:
-        found.append("rules and policies are not known to this version")
+    found += _rule_faults(routing.rules, known)
+    if routing.policy is not None:
+        found.append("policies are not known to this version")
     if min(routing.epoch, routing.version, routing.generation) < 0:
         found.append("epoch, version or generation is negative")
     return tuple(found)
+
+
+def _rule_faults(text: str | None, known: frozenset[str]) -> list[str]:
+    """What forbids obeying the rules: they are unsound, or fix a variant that is not there."""
+    if text is None:
+        return []
+    try:
+        rules = read_rules(text)
+    except DefinitionError as error:
+        return [f"unsound rules: {error}"]
+    fixed = {override.variant for override in rules.overrides}
+    return [f"rules fix unknown variant {name!r}" for name in sorted(fixed - known)]
 
 
 def _check_weights(weights: Mapping[str, int]) -> None:

@@ -119,3 +119,22 @@ def _plain(value: float, decimals: int) -> str:
     if value != 0 and float(text.replace(",", "")) == 0:
         return number(value, 1)
     return text
+
+
+def utc(ms: int) -> str:
+    """A UTC time to the minute, from milliseconds since 1970 (days from civil, Hinnant 2013).
+
+    >>> utc(1_796_112_000_000), utc(0)
+    ('2026-12-01 08:00', '1970-01-01 00:00')
+    """
+    days, rest_ms = divmod(ms, 86_400_000)
+    # Years begin in March, so that a leap day is the last of its year.
+    era, of_era = divmod(days + 719_468, 146_097)
+    of_year = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_march = of_era - (365 * of_year + of_year // 4 - of_year // 100)
+    month = (5 * of_march + 2) // 153
+    day = of_march - (153 * month + 2) // 5 + 1
+    month = month + 3 if month < 10 else month - 9
+    year = of_year + era * 400 + (month <= 2)
+    hour, minute = divmod(rest_ms // 60_000, 60)
+    return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}"

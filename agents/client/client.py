@@ -23,7 +23,7 @@ from tidegate.agents.client.tables import InForce, Tables
 from tidegate.agents.settings import Settings, load_settings
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.events import Command, Routing
-from tidegate.streams.assignment import Assignment, assign, control_only, without_table
+from tidegate.streams.assignment import Assignment, Unit, assign, control_only, without_table
 
 _log = logging.getLogger(__name__)
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
@@ -92,14 +92,17 @@ class Client:
     # -- who answers
 
     def assign(
-        self, experiment: str, unit: str | None, attributes: Mapping[str, str] | None = None,
+        self, experiment: str, unit: Unit, attributes: Mapping[str, str] | None = None,
         features: Any = None, request_id: str | None = None, default: str = "control",
     ) -> Assignment:
         """Draws the variant for a request, here and now; never waits, never raises.
 
         Args:
-            unit: what is randomised; a request without unit is its own unit.
-            attributes, features: what rules and contextual policies of later versions look at.
+            unit: what is randomised: its id, or ids by kind, of which the manifest's `unit` says
+                which one counts. A request without unit is its own.
+            attributes: what targeting, rings and overrides look at; tell the same ones with the
+                prediction.
+            features: what contextual policies of later versions look at.
             request_id: a name for the request; made up when absent.
             default: the variant to name while no table is known.
         """
@@ -107,20 +110,20 @@ class Client:
         try:
             item = self._tables.in_force.get(experiment)
             if item is None or item.table is None:
-                return without_table(name, default)
+                return without_table(name, default, unit)
             link, now = self._link, time.monotonic()
             heard = link.heard.get(item.partition, 0.0)
             stale = now - heard > self._options.fresh_seconds or not heard
             if stale and now - link.linked_at > self._options.max_staleness_seconds:
-                return control_only(item.table, name)
-            return assign(item.table, name if unit is None else str(unit), name, stale)
+                return control_only(item.table, name, unit=unit)
+            return assign(item.table, unit, name, stale, attributes)
         except Exception:
             self._counters["assign_failures"] += 1
             _log.exception("an assignment failed; the default answers")
             return without_table(name, default)
 
     def predict(
-        self, experiment: str, unit: str | None, features: Any, models: Mapping[str, Model],
+        self, experiment: str, unit: Unit, features: Any, models: Mapping[str, Model],
         attributes: Mapping[str, str] | None = None, timeout_seconds: float | None = None,
         request_id: str | None = None, measures: Mapping[str, float] | None = None,
     ) -> Answer:
@@ -139,9 +142,8 @@ class Client:
         drawn = self.assign(
             experiment, unit, attributes, features, request_id, default=next(iter(models))
         )
-        unit_id = drawn.request_id if unit is None else str(unit)
         return self._predictor.predict(
-            experiment, drawn, unit_id, features, models, attributes, timeout_seconds, measures
+            experiment, drawn, features, models, attributes, timeout_seconds, measures
         )
 
     # -- what happened

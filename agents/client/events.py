@@ -24,7 +24,7 @@ class Events:
         self._options = options
 
     def prediction(
-        self, experiment: str, assignment: Assignment, *, unit_id: str, status: str = "OK",
+        self, experiment: str, assignment: Assignment, *, unit_id: str = "", status: str = "OK",
         served_variant: str | None = None, served_at: int | None = None,
         score: float | None = None, label: str | None = None, latency_ms: float | None = None,
         features: Mapping[str, float] | None = None, attributes: Mapping[str, str] | None = None,
@@ -35,7 +35,8 @@ class Events:
 
         Args:
             assignment: what was drawn; its variant stands for the request whoever answered.
-            unit_id: what was randomised, hashed when it is personal.
+            unit_id: what was randomised, hashed when it is personal; the assignment's unit when
+                absent.
             status: OK; FALLBACK or TIMEOUT when another variant answered; ERROR when nobody did.
             served_variant: who answered, when not the assigned variant.
             latency_ms: time the assigned variant took.
@@ -48,8 +49,9 @@ class Events:
         served = served_variant or assignment.variant
         model, version, reward_wait_ms = self._model(experiment, served)
         event = Prediction(
-            request_id=assignment.request_id, unit_id=unit_id, served_at=served_at or _now_ms(),
-            propensity=assignment.propensity, score=score, label=label, latency_ms=latency_ms,
+            request_id=assignment.request_id, unit_id=unit_id or assignment.unit,
+            served_at=served_at or _now_ms(), propensity=assignment.propensity,
+            score=score, label=label, latency_ms=latency_ms,
             features=features or None, measures=measures or None, attributes=attributes or None,
             slate=slate, experiment=experiment, generation=assignment.generation,
             variant=assignment.variant, served_variant=served, model=model, model_version=version,

@@ -51,9 +51,9 @@ class Predictor:
         )
 
     def predict(
-        self, experiment: str, drawn: Assignment, unit_id: str, features: Any,
-        models: Mapping[str, Model], attributes: Mapping[str, str] | None,
-        timeout_seconds: float | None, measures: Mapping[str, float] | None,
+        self, experiment: str, drawn: Assignment, features: Any, models: Mapping[str, Model],
+        attributes: Mapping[str, str] | None, timeout_seconds: float | None,
+        measures: Mapping[str, float] | None,
     ) -> Answer:
         """Answers an assigned request; see `Client.predict`."""
         control = self._control(experiment, models)
@@ -65,7 +65,7 @@ class Predictor:
             served, final = control, self._runner.run(models[control], features)
         score, label = told(final.value)
         self._events.prediction(
-            experiment, drawn, unit_id=unit_id, served_variant=served,
+            experiment, drawn, served_variant=served,
             status=_status(first, served != drawn.variant), score=score, label=label,
             latency_ms=first.latency_ms, attributes=attributes, measures=measures,
             features=numeric(features) if self._options.log_features else None,

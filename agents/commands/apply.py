@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tidegate.agents.commands.lint import load
+from tidegate.agents.commands.layers import declare_layer, with_slots
+from tidegate.agents.commands.lint import load, read_file
 from tidegate.agents.commands.logs import (
     decisions_newest_first,
     experiment_partition,
@@ -17,12 +19,14 @@ from tidegate.agents.commands.logs import (
 from tidegate.agents.commands.options import Output
 from tidegate.agents.commands.orders import give_order, new_order
 from tidegate.agents.commands.printing import decision_facts, decision_line, print_facts
+from tidegate.agents.commands.schedules import with_utc
 from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as
 from tidegate.schemas.errors import DefinitionError, EventError
 from tidegate.schemas.events import Control, Decision
 from tidegate.schemas.manifest import ExperimentSpec
+from tidegate.schemas.manifest.layer_reading import is_layer
 
 
 def run_apply(
@@ -36,20 +40,26 @@ def run_apply(
         Refused: the decider refuses it.
         TimeRanOut: the decider did not answer.
     """
+    text = read_file(file)
+    if is_layer(text):
+        words = (dry_run, reason, actor, role, seconds, output)
+        return declare_layer(settings, file, text, *words)
     manifest = load(file)
     require_topics(settings, "control", "decisions")
     before = running_spec(settings, manifest.name)
-    changes = differences(before, manifest.spec)
+    spec = with_utc(manifest.spec, before, time.time_ns() // 1_000_000)
+    spec = with_slots(settings, manifest.name, spec, actor, role, seconds, dry_run)
+    changes = differences(before, spec)
     facts: dict[str, Any] = {
         "experiment": manifest.name, "new": before is None, "changes": changes,
-        "digest": manifest.spec.digest(), "decision": None,
+        "digest": spec.digest(), "decision": None,
     }  # fmt: skip
     if dry_run:
         nothing = ["Nothing was changed: this was a dry run."] if changes else []
-        print_facts(facts, output, lambda facts: [*_say(facts, manifest.spec), *nothing])
+        print_facts(facts, output, lambda facts: [*_say(facts, spec), *nothing])
         return 0
     if output is Output.table:
-        for line in _say(facts, manifest.spec):
+        for line in _say(facts, spec):
             print(line)
     order = new_order(
         manifest.name, "APPLY", actor, reason,
@@ -57,7 +67,7 @@ def run_apply(
             **({"restart": "true"} if restart else {}),
             **({"owner": manifest.owner} if manifest.owner else {}),
         },
-        spec=manifest.spec.to_json(), parent=None if before is None else before.digest(),
+        spec=spec.to_json(), parent=None if before is None else before.digest(),
         role=role,
     )  # fmt: skip
     decision = give_order(settings, order, seconds)

@@ -183,6 +183,30 @@ def _rollback(
     )
 
 
+def _layers_list(settings: Settings, output: OutputOption = Output.table) -> int:
+    """What each layer has allotted to which experiment."""
+    from tidegate.agents.commands.layers import run_list
+
+    return run_list(settings, output)
+
+
+def _layers_release(
+    settings: Settings,
+    layer: Annotated[str, typer.Argument(metavar="LAYER", help="Name of the layer.")],
+    name: NameArgument,
+    reason: ReasonOption,
+    actor: ActorOption = "",
+    role: RoleOption = "operator",
+    timeout: TimeoutOption = "30s",
+    output: OutputOption = Output.table,
+) -> int:
+    """Give an experiment's slots back to its layer."""
+    from tidegate.agents.commands.layers import run_release
+
+    seconds = seconds_of(timeout)
+    return run_release(settings, layer, name, reason, actor, role, seconds, output)
+
+
 def _declare_order(app: typer.Typer, verb: str, what: str) -> None:
     """The orders that take nothing but a name."""
 
@@ -223,3 +247,7 @@ def add_to(app: typer.Typer) -> None:
     declare(app, "approve")(_approve)
     declare(app, "status")(_status)
     declare(app, "rollback")(_rollback)
+    layers = typer.Typer(help="Which units of a layer are whose.", no_args_is_help=True)
+    declare(layers, "list", "layers")(_layers_list)
+    declare(layers, "release", "layers")(_layers_release)
+    app.add_typer(layers, name="layers")

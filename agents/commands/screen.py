@@ -45,6 +45,9 @@ def _head(view: Mapping[str, Any]) -> Text:
 
 def _strategy(view: Mapping[str, Any]) -> str:
     served = sum(item["weight"] for item in view["variants"][1:])
+    if view["strategy"] == "rings":
+        opened = [ring["name"] for ring in view.get("rings", ()) if ring["state"] == "open"]
+        return f"rings {', '.join(opened) or 'none open'} {basis_points(served)}"
     if view["strategy"] != "canary" or not served:
         return str(view["strategy"])
     return f"canary {basis_points(served)}"

@@ -80,6 +80,10 @@ LESSONS: Mapping[str, Lesson] = {
         {4: "some have not confirmed in time, and are named; the order stands"},
         done="every live client confirmed",
     ),
+    "layers list": Lesson("tidegate layers list"),
+    "layers release": Lesson(
+        'tidegate layers release checkout click-ranker --reason "it has ended"', _ANSWERED
+    ),
     "events": Lesson("tidegate events click-ranker --last 5"),
     "why": Lesson("tidegate why 01JD8Z6W4R", {1: "the log knows no such prediction"}),
     "verify": Lesson(

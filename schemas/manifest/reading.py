@@ -17,6 +17,7 @@ from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.manifest.document import Document, read_document, shown
 from tidegate.schemas.manifest.faults import Path, meant, nearest
 from tidegate.schemas.manifest.rules import broken_rules
+from tidegate.schemas.manifest.segments import Segment
 from tidegate.schemas.manifest.spec import (
     ExperimentSpec,
     Guardrail,
@@ -28,12 +29,12 @@ from tidegate.schemas.manifest.types import Condition, Margin, Model, Name, Quan
 from tidegate.schemas.manifest.words import explain, plain_type
 
 LATER_STEPS = (
-    "blue_green", "contextual", "interleave", "recreate", "rings", "rolling",
+    "blue_green", "contextual", "interleave", "recreate", "rolling",
 )  # fmt: skip
 """Steps that the format knows and this version does not run."""
 
 _MAPS: Mapping[str, type[BaseModel]] = {"variants": VariantSpec, "metrics": Metric}
-_NOTATIONS = (Quantity, Margin, Condition)
+_NOTATIONS = (Quantity, Margin, Condition, Segment)
 _LISTS: Mapping[str, type[BaseModel]] = {"guardrails": Guardrail, "release": Step}
 
 

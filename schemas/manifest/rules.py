@@ -19,6 +19,14 @@ from tidegate.schemas.manifest.faults import (
 )
 from tidegate.schemas.manifest.guardrail_rules import guardrail_rules
 from tidegate.schemas.manifest.metric_rules import metric_rules
+from tidegate.schemas.manifest.population_rules import (
+    condition_rules,
+    override_rules,
+    population_rules,
+    schedule_rules,
+    unit_rules,
+)
+from tidegate.schemas.manifest.ring_rules import ring_rules
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.schemas.manifest.step_rules import (
     ab_rules,
@@ -85,12 +93,6 @@ def objective_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fa
         )
 
 
-def population_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
-    """Somebody takes part."""
-    if spec.inclusion_bp == 0 and ("inclusion",) not in unreadable:
-        yield Fault(("spec", "inclusion"), "nobody would take part", "write a share above 0%")
-
-
 RULES: tuple[Rule, ...] = (
     variant_rules,
     metric_rules,
@@ -101,6 +103,11 @@ RULES: tuple[Rule, ...] = (
     canary_rules,
     ab_rules,
     bandit_rules,
+    ring_rules,
     flag_rules,
+    unit_rules,
     population_rules,
+    override_rules,
+    condition_rules,
+    schedule_rules,
 )

@@ -15,7 +15,10 @@ from pydantic import Field, Strict, ValidationError
 
 from tidegate.schemas.canonical import canonical_json, sha256_hex
 from tidegate.schemas.errors import EventError
-from tidegate.schemas.manifest.steps import Flag, Step
+from tidegate.schemas.manifest.layer import LayerShare
+from tidegate.schemas.manifest.population import Holdout, Overrides, Targeting
+from tidegate.schemas.manifest.schedule import Schedule
+from tidegate.schemas.manifest.steps import Flag, Ring, Step
 from tidegate.schemas.manifest.types import (
     Count,
     DurationMs,
@@ -33,7 +36,7 @@ FIELD_PATTERN = r"^(status|latency_ms|score|disagreement|measures\.[A-Za-z0-9._-
 
 
 class Unit(Model):
-    """What is randomised; a unit keeps its variant."""
+    """What is randomised, and what is instead where that is unknown; a unit keeps its variant."""
 
     key: Text
     fallback: Text | None = None
@@ -123,7 +126,8 @@ class ExperimentSpec(Model):
 
     `on_breaker` is what is done when a serving client has cut a candidate by its own breaker.
     `inclusion_bp` is the share of the population that takes part. `salt` is hashed with the unit;
-    it changes only on request, and is the experiment's name when not given.
+    it changes only on request, and is the experiment's name when not given. Who takes part passes
+    `targeting`, `holdout` and `inclusion_bp`; `overrides` go before all of them.
     """
 
     unit: Unit
@@ -138,11 +142,21 @@ class ExperimentSpec(Model):
     rights: Annotated[Rights, Field(default_factory=Rights)]
     inclusion_bp: Annotated[ShareBp, Field(alias="inclusion")] = 10_000
     salt: Text | None = None
+    targeting: Targeting | None = None
+    holdout: Holdout | None = None
+    overrides: Overrides = ()
+    schedule: Schedule | None = None
+    layer: LayerShare | None = None
 
     @cached_property
     def candidates(self) -> tuple[str, ...]:
         """Variants other than control, sorted by name."""
         return tuple(sorted(name for name in self.variants if name != self.control))
+
+    @property
+    def rings(self) -> tuple[Ring, ...]:
+        """The rings of the release; none without a step of rings."""
+        return next((step.rings.rings for step in self.release if step.rings is not None), ())
 
     @property
     def reward_wait_ms(self) -> int:
@@ -175,4 +189,8 @@ class ExperimentSpec(Model):
         faults = broken_rules(spec)
         if faults:
             raise EventError("value", faults[0].text())
+        if spec.layer is not None and not spec.layer.is_allotted:
+            raise EventError("value", "spec.layer: no slots are allotted; use tidegate apply")
+        if spec.schedule is not None and not spec.schedule.is_resolved:
+            raise EventError("value", "spec.schedule: its times are not in UTC; use tidegate apply")
         return spec

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Strict, model_validator
 
+from tidegate.schemas.manifest.segments import Segment, WrittenSegment
 from tidegate.schemas.manifest.types import (
     Count,
     DurationMs,
@@ -148,6 +149,27 @@ class Approve(Model):
     approvals: Annotated[int, Field(ge=1, le=20)] = 1
 
 
+class Ring(Model):
+    """A part of the population, by attributes; without `when`, whoever is in no ring before it."""
+
+    name: Name
+    when: WrittenSegment = Segment()
+
+
+class Rings(Model):
+    """Candidates together get `weight_bp` of one ring after another; the rest waits with control.
+
+    Each ring is held `hold_ms` of watermarked time and until every candidate has `min_samples`
+    requests in it. A breach takes all back, or with `on_breach: ring` only the ring it was in.
+    """
+
+    rings: Annotated[tuple[Ring, ...], Strict(False), Field(min_length=1, max_length=20)]
+    weight_bp: Annotated[ShareBp, Field(alias="weight", gt=0)] = 3_500
+    hold_ms: Annotated[DurationMs, Field(alias="hold")]
+    min_samples: Count = 1
+    on_breach: Literal["all", "ring"] = "all"
+
+
 class Full(Model):
     """The winner gets everything; the others are kept loaded for a while."""
 
@@ -160,7 +182,7 @@ class Flag(Model):
     weights_bp: Annotated[dict[Name, ShareBp], Field(alias="weights", default_factory=dict)]
 
 
-Settings = Shadow | Canary | Ab | Bandit | Pause | Approve | Full
+Settings = Shadow | Canary | Ab | Bandit | Rings | Pause | Approve | Full
 """Settings of a strategy that a release can have as a step."""
 
 
@@ -173,6 +195,7 @@ class Step(Model):
     canary: Canary | None = None
     ab: Ab | None = None
     bandit: Bandit | None = None
+    rings: Rings | None = None
     pause: Pause | None = None
     approve: Approve | None = None
     full: Full | None = None

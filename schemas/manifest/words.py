@@ -62,6 +62,9 @@ _EXAMPLES = {
     "on_inconclusive": "on_inconclusive: control, pass or stop; there is no silent default",
     "by": "by: owner",
     "max_duration": "max_duration: 30d",
+    "when": "when: {region: [de, fr]}",
+    "share": "share: 5%",
+    "variant": "variant: and the name of a variant",
 }
 
 

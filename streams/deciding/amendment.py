@@ -17,6 +17,7 @@ from tidegate.streams.deciding.experiment import (
     shares_at,
     strategy_at,
 )
+from tidegate.streams.deciding.moves import last_increment
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.rollout import ENDED, Phase, Signal
 from tidegate.streams.strategies.base import Shares
@@ -35,6 +36,11 @@ _PARTS = (
     "flag",
     "inclusion_bp",
     "rights",
+    "targeting",
+    "holdout",
+    "overrides",
+    "schedule",
+    "layer",
 )
 _MIXING = ("unit", "control", "salt", "variants")
 
@@ -63,11 +69,12 @@ def amend(state: ExperimentState, spec: ExperimentSpec, restart: bool, say: Say)
 
 
 def start(state: ExperimentState, spec: ExperimentSpec, reason: str) -> Proposal:
-    """A new generation from the first step on."""
+    """A new generation from the first step on, or with control alone until its start."""
     step = 0 if spec.release else FLAG_STEP
     # A release that is nothing but its end promotes the only candidate there can be.
     is_full = strategy_at(spec, step).name == "full"
     winner = spec.candidates[0] if is_full and len(spec.candidates) == 1 else ""
+    waits = bool(spec.release) and spec.schedule is not None and spec.schedule.start is not None
     return Proposal(
         Action.APPLY,
         reason,
@@ -77,7 +84,12 @@ def start(state: ExperimentState, spec: ExperimentSpec, reason: str) -> Proposal
         winner=winner,
         spec=spec,
         new_generation=True,
-        shares=shares_at(spec, spec.candidates, winner, step, 0) or all_to(spec.control),
+        waits=waits,
+        shares=(
+            all_to(spec.control)
+            if waits
+            else shares_at(spec, spec.candidates, winner, step, 0) or all_to(spec.control)
+        ),
     )
 
 
@@ -98,6 +110,8 @@ def _new_generation(
     mixing = [name for name in changed if name in _MIXING]
     if _measured_otherwise(state.spec, spec):
         mixing.append("metrics")
+    if state.spec.rings and spec.rings and state.spec.rings != spec.rings:
+        mixing.append("rings")
     if mixing:
         return f"statistics of other {listing(mixing)} would be mixed"
     if bool(spec.release) != bool(state.spec.release):
@@ -126,11 +140,9 @@ def _same_step(state: ExperimentState, spec: ExperimentSpec) -> bool:
 
 def _kept(state: ExperimentState, spec: ExperimentSpec) -> tuple[int | None, Shares | None]:
     """The running increment anew when its settings changed; else all stays as it is."""
-    if state.phase not in (Phase.RUNNING, Phase.PAUSED):
+    if state.phase not in (Phase.RUNNING, Phase.PAUSED) or state.waits:
         return None, None
     if spec.release[state.step] == state.spec.release[state.step]:
         return None, None
-    canary = spec.release[state.step].canary
-    last = len(canary.shares_bp) - 1 if canary is not None else 0
-    increment = min(state.increment, last)
+    increment = min(state.increment, last_increment(spec.release[state.step]))
     return increment, shares_at(spec, state.candidates, state.winner, state.step, increment)

@@ -17,16 +17,16 @@ from tidegate.schemas.errors import EventError
 from tidegate.schemas.events import Applied, Control
 from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import Marker
-from tidegate.schemas.observation_reading import decode_observation
 from tidegate.schemas.topics import merged_topics
-from tidegate.streams.deciding import alarms, guarding, judging, orders, view
+from tidegate.streams.deciding import alarms, dumping, guarding, judging, orders, scheduling, view
 from tidegate.streams.deciding import experiment as experiments
 from tidegate.streams.deciding.amendment import start
 from tidegate.streams.deciding.clients import Clients
 from tidegate.streams.deciding.counting import count_facts, variant_counters
 from tidegate.streams.deciding.experiment import ExperimentState, Unconfirmed
+from tidegate.streams.deciding.layer_book import LayerBook
 from tidegate.streams.deciding.memory import SeenIds
-from tidegate.streams.deciding.placement import check_placement
+from tidegate.streams.deciding.placement import batch_in, check_placement
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.deciding.records import Journal, Moment
 from tidegate.streams.deciding.sequences import Reading, Sequences
@@ -67,6 +67,7 @@ class Decider:
         self._decision_partitions = decision_partitions
         self._bindings = bindings
         self._journal = Journal(partition, engine, emit)
+        self._layers = LayerBook(self._journal)
         self._seen = SeenIds()
         self._offsets = [0] * len(TOPICS)
         self._stamped_ms = 0  # Kafka timestamp of the order that is being taken
@@ -76,7 +77,7 @@ class Decider:
         self._readers: tuple[tuple[Callable[[bytes | None], Any], Callable[[Any], None]], ...] = (
             (self._order_in, self._take_order),
             (self._word_in, self._take_word),
-            (self._batch_in, self._take_batch),
+            (lambda value: batch_in(value, partition, partitions), self._take_batch),
         )
 
     # -- the handler's protocol
@@ -140,13 +141,14 @@ class Decider:
                 "log_time_ms": self.log_time_ms,
                 "sequences": self.sequences.to_state(),
                 "clients": self.clients.to_state(),
+                "layers": self._layers.to_state(),
                 "seen": self._seen.to_state(),
                 "offsets": self._offsets,
                 "heartbeat_ms": self._heartbeat_ms,
                 "status_ms": self._status_ms,
                 "counters": dict(self._counters),
                 "experiments": [
-                    experiments.to_state(state) for _, state in sorted(self.experiments.items())
+                    dumping.to_state(state) for _, state in sorted(self.experiments.items())
                 ],
             }
         ).encode()
@@ -157,14 +159,13 @@ class Decider:
         self.log_time_ms = found["log_time_ms"]
         self.sequences = Sequences.from_state(found["sequences"])
         self.clients = Clients.from_state(found["clients"])
+        self._layers.load(found["layers"])
         self._seen = SeenIds(found["seen"])
         self._offsets = found["offsets"]
         self._heartbeat_ms = found["heartbeat_ms"]
         self._status_ms = found["status_ms"]
         self._counters = Counter(found["counters"])
-        self.experiments = {
-            item["name"]: experiments.from_state(item) for item in found["experiments"]
-        }
+        self.experiments = {item["name"]: dumping.from_state(item) for item in found["experiments"]}
 
     def counters(self) -> dict[str, int]:
         """Counts since the log's beginning; of variants, since their generation's."""
@@ -183,6 +184,10 @@ class Decider:
             self._counters["order.repeated"] += 1
             return
         self._seen.add(order.control_id, order.issued_at, self.log_time_ms)
+        if order in self._layers:
+            is_done = self._layers.take(order, state is not None, self._moment())
+            self._counters["decisions" if is_done else "order.refused"] += 1
+            return
         if state is not None:
             answer = orders.answer(state, order, self.log_time_ms, self._stamped_ms)
             self._decide(state, answer, order.control_id)
@@ -212,16 +217,6 @@ class Decider:
 
     # -- observations
 
-    def _batch_in(self, value: bytes | None) -> ObservationBatch:
-        if value is None:
-            raise EventError("empty", "no value, and no mark among the headers")
-        batch = decode_observation(value)
-        if batch.partition != self.partition:
-            raise EventError("value", f"belongs to partition {batch.partition} of observations")
-        if batch.source_partition >= len(self.sequences.expected):
-            raise EventError("value", f"no source partition {batch.source_partition}")
-        return batch
-
     def _take_batch(self, batch: ObservationBatch) -> None:
         reading = self.sequences.read(batch.source_partition, batch.sequence, self.log_time_ms)
         self._counters[f"batch.{reading.value}"] += 1
@@ -234,7 +229,9 @@ class Decider:
         # Before the first tick here nothing has begun, so nothing can have lasted.
         if rose and self.log_time_ms:
             for _, state in sorted(self.experiments.items()):
-                proposal = judging.step(state, self.sequences.watermark_ms)
+                proposal = scheduling.next_move(
+                    state, self.sequences.watermark_ms, self.log_time_ms
+                )
                 if proposal is not None:
                     self._decide(state, proposal)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.schemas.canonical import sha256_hex
@@ -44,11 +43,12 @@ class ExperimentState:
     Weights and shadow shares are basis points. `since_ms` is the log time at which the running
     increment began, `checked_ms` the watermark of the last look at its evidence, `first_table`
     the (epoch, version) from which its requests are counted. `held` is what the last HOLD
-    of this increment said, or that it waits for a person. `approvals` are the people, with their
-    roles, who have approved the running step. `tables` are the (epoch, version) in `routing`
-    that are not tombstoned, ascending. `judged_from` maps "guardrail index/candidate" to where
-    its evidence begins, `checks` to its checks in this increment; `told` are the breaches of the
-    increment that were only told.
+    of this increment said, or that it waits for a person; `waits`, that the release has not
+    started. `approvals` are the people, with their roles, who have approved the running step.
+    `tables` are the (epoch, version) in `routing` that are not tombstoned, ascending.
+    `judged_from` maps "guardrail index/candidate" to where its evidence begins, `checks` to its
+    checks in this increment; `told` are the breaches of the increment that were only told.
+    `closed` names the rings that a breach has closed in this generation.
     """
 
     name: str
@@ -65,10 +65,12 @@ class ExperimentState:
     first_table: Key = BEGINNING
     held: str = ""
     approvals: list[list[str]] = field(default_factory=list)
+    waits: bool = False
     weights: dict[str, int] = field(default_factory=dict)
     shadow: dict[str, int] = field(default_factory=dict)
     buckets: tuple[BucketRange, ...] = ()
     rolled_back: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
     judged_from: dict[str, Since] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
@@ -165,13 +167,16 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
         _take_spec(state, proposal.spec, proposal.new_generation)
     if proposal.roll_back:
         state.rolled_back = sorted({*state.rolled_back, proposal.roll_back})
+    if proposal.close_ring:
+        state.closed = sorted({*state.closed, proposal.close_ring})
     _move(state, proposal, log_time_ms)
     for guardrail, candidate in proposal.judged_anew:
         state.judged_from[f"{guardrail}/{candidate}"] = _since_now(state, guardrail, candidate)
     after = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
     # The generation's first table and every table of an applied manifest go out as they are:
-    # model versions, inclusion and salt stand in them too.
-    return before != after or proposal.spec is not None or proposal.republish
+    # model versions, inclusion and salt stand in them too. A ring starts without other weights.
+    rings_differ = proposal.close_ring or (state.spec.rings and proposal.increment is not None)
+    return before != after or bool(proposal.spec or proposal.republish or rings_differ)
 
 
 def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: bool) -> None:
@@ -179,7 +184,7 @@ def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: boo
     if new_generation:
         state.generation += 1
         state.winner = ""
-        state.rolled_back = []
+        state.rolled_back, state.closed = [], []
         state.judged_from, state.checks, state.told = {}, {}, []
         state.unconfirmed = []
         state.ledger = Ledger(plan_of(state.name, state.generation, spec))
@@ -190,7 +195,7 @@ def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: boo
 def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
     entered = proposal.step is not None or proposal.increment is not None
     if proposal.step is not None:
-        state.step = proposal.step
+        state.step, state.waits = proposal.step, proposal.waits
     if proposal.increment is not None:
         state.increment = proposal.increment
     if proposal.winner is not None:
@@ -226,75 +231,3 @@ def _since_now(state: ExperimentState, guardrail: int, candidate: str) -> Since:
 def chain(state: ExperimentState, record: bytes) -> None:
     """Remembers the record of the decision, so that the next one can name it."""
     state.previous = sha256_hex(record)
-
-
-def to_state(state: ExperimentState) -> dict[str, Any]:
-    """The experiment as JSON-able state."""
-    plain = {name: getattr(state, name) for name in _PLAIN}
-    return {
-        **plain,
-        "spec": state.spec.to_json(),
-        "phase": str(state.phase),
-        "buckets": [[item.variant, item.start, item.end] for item in state.buckets],
-        "first_table": list(state.first_table),
-        "tables": [list(key) for key in state.tables],
-        "judged_from": {
-            pair: [list(since.table), since.requests, since.beyond]
-            for pair, since in state.judged_from.items()
-        },
-        "checks": {pair: list(astuple(item)) for pair, item in state.checks.items()},
-        "unconfirmed": [list(astuple(item)) for item in state.unconfirmed],
-        "ledger": state.ledger.to_state(),
-    }
-
-
-def from_state(found: Mapping[str, Any]) -> ExperimentState:
-    """The inverse of `to_state`."""
-    state = ExperimentState(
-        spec=ExperimentSpec.from_json(found["spec"]),
-        phase=Phase(found["phase"]),
-        buckets=tuple(
-            BucketRange(variant=variant, start=start, end=end)
-            for variant, start, end in found["buckets"]
-        ),
-        first_table=_key(found["first_table"]),
-        tables=[_key(item) for item in found["tables"]],
-        judged_from={
-            pair: Since(_key(table), requests, beyond)
-            for pair, (table, requests, beyond) in found["judged_from"].items()
-        },
-        checks={pair: Check(*item) for pair, item in found["checks"].items()},
-        unconfirmed=[Unconfirmed(*item) for item in found["unconfirmed"]],
-        **{name: found[name] for name in _PLAIN},
-    )
-    state.ledger = Ledger.from_state(
-        plan_of(state.name, state.generation, state.spec), found["ledger"]
-    )
-    return state
-
-
-def _key(found: list[int]) -> Key:
-    return found[0], found[1]
-
-
-_PLAIN = (
-    "name",
-    "epoch",
-    "version",
-    "generation",
-    "step",
-    "increment",
-    "winner",
-    "since_ms",
-    "checked_ms",
-    "held",
-    "approvals",
-    "told",
-    "weights",
-    "shadow",
-    "rolled_back",
-    "published_at_ms",
-    "previous",
-    "is_view_due",
-    "viewed_ms",
-)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from tidegate.schemas.events import Applied
 from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail
 from tidegate.streams import guardrails
-from tidegate.streams.deciding import moves
+from tidegate.streams.deciding import moves, rings
 from tidegate.streams.deciding.checks import Check
-from tidegate.streams.deciding.experiment import ExperimentState
+from tidegate.streams.deciding.experiment import ExperimentState, Key
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.estimation import Ledger
@@ -55,6 +55,9 @@ def breach(state: ExperimentState) -> Proposal | None:
     """What a failing guardrail asks for; the gravest first, each at most once per increment."""
     if state.phase not in GUARDED:
         return None
+    within = rings.breach(state)
+    if within is not None:
+        return within
     failing, candidates = [], state.candidates
     for case in _cases(state):
         _, _, candidate, _, _ = case
@@ -107,21 +110,34 @@ def without_data(state: ExperimentState) -> Move | None:
     Evidence of the step is what its own tables routed. A guardrail that only tells does not hold
     the release; nor does one about shadows, who answer nobody in a step that serves.
     """
-    left = state.candidates
     for item in readings(state):
-        guardrail = state.spec.guardrails[item.guardrail]
-        metric = state.spec.metrics[guardrail.metric]
-        if item.candidate not in left or metric.field == "disagreement":
-            continue
-        fresh = int(_fresh(state, guardrail, item.candidate))
-        if fresh < guardrail.min_samples:
-            reason = (
-                f"guardrail {item.metric} has {count(fresh)} of {count(item.min_samples)}"
-                f" requests of {item.candidate}: waiting, no data is no success"
-            )
-            return Move(Kind.HOLD, Verdict.NO_DATA, reason)
-        if item.verdict is Verdict.FAIL and item.on_breach != "alert":
-            return Move(Kind.HOLD, Verdict.FAIL, f"waiting: {item.sentence}")
+        metric = state.spec.metrics[item.metric]
+        if item.candidate in state.candidates and metric.field != "disagreement":
+            # What a resume or a closed ring has set aside is no data of this step either.
+            since = state.judged_from.get(mark_of(item.guardrail, item.candidate), _SINCE_EVER)
+            table = max(since.table, state.first_table)
+            move = _withheld(item, state.ledger, table, item.candidate)
+            if move is not None:
+                return move
+    for item in rings.running_readings(state):
+        within = state.ledger.rings.by_name[rings.running_ring(state)]
+        where = f"{item.candidate} in the ring"
+        move = _withheld(item, within, state.first_table, where)
+        if move is not None:
+            return move
+    return None
+
+
+def _withheld(item: Reading, ledger: Ledger, since: Key, where: str) -> Move | None:
+    fresh = int(ledger.moments(item.metric, item.candidate, since).n)
+    if fresh < item.min_samples:
+        reason = (
+            f"guardrail {item.metric} has {count(fresh)} of {count(item.min_samples)}"
+            f" requests of {where}: waiting, no data is no success"
+        )
+        return Move(Kind.HOLD, Verdict.NO_DATA, reason)
+    if item.verdict is Verdict.FAIL and item.on_breach != "alert":
+        return Move(Kind.HOLD, Verdict.FAIL, f"waiting: {item.sentence}")
     return None
 
 

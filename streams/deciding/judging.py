@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from tidegate.schemas.manifest.steps import Canary
-from tidegate.streams.deciding import guarding, moves
+from tidegate.streams.deciding import guarding, moves, rings
 from tidegate.streams.deciding.experiment import ExperimentState
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
@@ -39,6 +39,10 @@ class LedgerEvidence:
     def requests(self, variant: str) -> int:
         """Requests that tables of the running increment routed to a variant."""
         return self._state.samples(variant)
+
+    def requests_in(self, ring: str, variant: str) -> int:
+        """The same of one ring."""
+        return self._state.ledger.rings.by_name[ring].learnt(variant, self._state.first_table)
 
     def disagreement(self, variant: str) -> tuple[int, int]:
         """Compared requests whose answers disagree, and all compared requests."""
@@ -86,6 +90,7 @@ def standing_of(state: ExperimentState, watermark_ms: int) -> Standing:
         checked_ms=state.checked_ms,
         watermark_ms=watermark_ms,
         evidence=LedgerEvidence(state),
+        closed=tuple(state.closed),
     )
 
 
@@ -102,8 +107,12 @@ def step(state: ExperimentState, watermark_ms: int) -> Proposal | None:
         return None
     # When the evidence was looked at is a note for the strategy, not a decision.
     state.checked_ms = watermark_ms
-    serves = any(state.weights.get(name) for name in state.candidates)
-    if move.kind in (Kind.INCREMENT, Kind.PASS) and state.strategy.serves and serves:
+    needs_data = move.needs_data
+    if needs_data is None:
+        serves = any(state.weights.get(name) for name in state.candidates)
+        is_onward = move.kind in (Kind.INCREMENT, Kind.PASS)
+        needs_data = is_onward and state.strategy.serves and serves
+    if needs_data:
         move = guarding.without_data(state) or move
     if isinstance(state.settings, Canary):
         move = canary.out_of_time(standing, move)
@@ -119,7 +128,15 @@ def evidence_of(state: ExperimentState) -> dict[str, Any]:
         "drift": drift_of(state),
         "increment": state.increment,
         "rolled_back": list(state.rolled_back),
+        **_rings(state),
     }
+
+
+def _rings(state: ExperimentState) -> dict[str, Any]:
+    if not state.spec.rings:
+        return {}
+    readings = [item.to_dict() for item in rings.running_readings(state)]
+    return {"rings": rings.told(state), "ring_guardrails": readings}
 
 
 def objective_of(state: ExperimentState) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tidegate.schemas.manifest.steps import Step
 from tidegate.streams.deciding.experiment import (
     ExperimentState,
     all_to,
@@ -163,9 +164,11 @@ def every_guardrail(state: ExperimentState) -> tuple[tuple[int, str], ...]:
 
 
 def _below(state: ExperimentState) -> tuple[int, int] | None:
-    """The last canary increment at which candidates had less than now."""
+    """The last canary increment at which candidates had less than now, or the ring before."""
     if state.phase not in (Phase.RUNNING, Phase.PAUSED):
         return None
+    if state.strategy.name == "rings" and state.increment > 0:
+        return state.step, state.increment - 1
     reached_bp = sum(state.weights.get(name, 0) for name in state.candidates)
     for step in range(state.step, -1, -1):
         shares_bp = _canary_shares(state, step)
@@ -186,4 +189,13 @@ def _canary_shares(state: ExperimentState, step: int) -> tuple[int, ...] | None:
     item = state.spec.release[step]
     if item.canary is not None:
         return item.canary.shares_bp
+    if item.rings is not None and step != state.step:
+        return (item.rings.weight_bp,) * len(item.rings.rings)
     return () if step == state.step or strategy_at(state.spec, step).keeps else None
+
+
+def last_increment(step: Step) -> int:
+    """Number of a step's last share or ring; 0 when it has none."""
+    if step.canary is not None:
+        return len(step.canary.shares_bp) - 1
+    return 0 if step.rings is None else len(step.rings.rings) - 1

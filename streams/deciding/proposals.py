@@ -22,6 +22,7 @@ class Action(StrEnum):
     PROMOTE = "PROMOTE"
     ROLLBACK = "ROLLBACK"
     STEP_BACK = "STEP_BACK"
+    CLOSE_RING = "CLOSE_RING"
     PAUSE = "PAUSE"
     RESUME = "RESUME"
     ABORT = "ABORT"
@@ -38,13 +39,15 @@ class Proposal:
 
     `signal` moves the phase; None leaves everything as it is (REFUSED, HOLD, a repetition).
     `step`, `increment`, `winner` and `shares` are what holds afterwards; None leaves them.
-    `roll_back` names the variant whose share is withdrawn for the rest of the generation.
+    `roll_back` names the variant whose share is withdrawn for the rest of the generation,
+    `close_ring` the ring that goes back to control for as long.
     `spec` is given by APPLY; `new_generation` starts its statistics anew. `automatic` says that
     no person asked for it. `republish` asks for a table although no share changes, so that what
     follows can be told from what was before. `judged_anew` names (guardrail, candidate) pairs
     whose evidence counts from this decision on. `held` marks what a HOLD has said, so that it is
     said once; `told` does so for a breach that only tells. `alert` is the subject of an ALERT that
     says the same. `approval` is a person, with a role, whose approval of the step is noted.
+    `waits` begins the first step of a release that has a start to wait for.
     """
 
     action: Action
@@ -57,6 +60,7 @@ class Proposal:
     winner: str | None = None
     shares: Shares | None = None
     roll_back: str = ""
+    close_ring: str = ""
     spec: ExperimentSpec | None = None
     new_generation: bool = False
     automatic: bool = False
@@ -64,6 +68,7 @@ class Proposal:
     judged_anew: tuple[tuple[int, str], ...] = ()
     held: str | None = None
     approval: tuple[str, str] | None = None
+    waits: bool = False
     told: str = ""
     alert: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)

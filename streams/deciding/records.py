@@ -16,6 +16,7 @@ from tidegate.streams.deciding.experiment import (
     Key,
     decision_id,
 )
+from tidegate.streams.deciding.population import rules_of
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.output import Emit, Output
 from tidegate.streams.rollout import Phase
@@ -78,6 +79,10 @@ class Journal:
             previous=state.previous,
         )
         return self._write("decisions", state.name.encode(), record)
+
+    def decided(self, decision: Decision) -> bytes:
+        """Writes a decision that is made already; returns its bytes."""
+        return self._write("decisions", decision.experiment.encode(), decision)
 
     def refusal(self, order: Control, reason: str, moment: Moment) -> None:
         """Answers an order to an experiment that does not exist: version 0, outside its chain."""
@@ -253,6 +258,7 @@ def table_of(state: ExperimentState, log_time_ms: int) -> Routing:
         inclusion=spec.inclusion_bp,
         rolled_back=tuple(state.rolled_back),
         shadow=dict(sorted(state.shadow.items())),
+        rules=rules_of(state),
         salt=spec.salt or state.name,
         reward_wait_ms=spec.reward_wait_ms,
         decision_id=decision_id(state.name, state.epoch, state.version),

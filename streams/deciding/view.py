@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegate.streams.deciding import guarding, judging
+from tidegate.streams.deciding import guarding, judging, rings, scheduling
 from tidegate.streams.deciding.clients import Clients
 from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState
 from tidegate.streams.deciding.sequences import Sequences
 from tidegate.streams.estimation.tally import conservation
 from tidegate.streams.rollout import ENDED
+from tidegate.streams.wording import utc
 
 _NAMED_MAX = 20
 
@@ -37,7 +38,7 @@ def view_of(
         "increment": state.increment,
         "winner": state.winner,
         "since": state.since_ms,
-        "progress": "" if ended else outlook.progress,
+        "progress": "" if ended else _waiting(state, log_time_ms) or outlook.progress,
         "next": "" if ended else _following(state, outlook.following),
         "variants": [_variant(state, name) for name in _order(state)],
         "guardrails": [item.to_dict() for item in guarding.readings(state)],
@@ -47,6 +48,7 @@ def view_of(
         "log_time": log_time_ms,
         "watermark": sequences.watermark_ms,
         "slowest_source": sequences.slowest(),
+        "rings": rings.told(state),
     }
 
 
@@ -72,6 +74,16 @@ def _variant(state: ExperimentState, name: str) -> dict[str, Any]:
     }
 
 
+def _waiting(state: ExperimentState, log_time_ms: int) -> str:
+    """What the schedule lets the release wait for."""
+    if state.step == FLAG_STEP:
+        return ""
+    if state.waits:
+        return f"starts {utc(scheduling.starts_ms(state))} UTC"
+    frozen = scheduling.frozen_until(state.spec.schedule, log_time_ms)
+    return "" if frozen is None else f"frozen until {utc(max(frozen, log_time_ms))} UTC"
+
+
 def _following(state: ExperimentState, condition: str) -> str:
     if state.step == FLAG_STEP:
         return condition
@@ -79,6 +91,9 @@ def _following(state: ExperimentState, condition: str) -> str:
     if canary is not None and state.increment + 1 < len(canary.shares_bp):
         share = canary.shares_bp[state.increment + 1] / 100
         return f"canary {share:g} % when {condition}"
+    steps = state.spec.release[state.step].rings
+    if steps is not None and state.increment + 1 < len(steps.rings):
+        return f"ring {steps.rings[state.increment + 1].name} when {condition}"
     if state.step + 1 < len(state.spec.release):
         return f"{state.spec.release[state.step + 1].strategy} when {condition}"
     return f"the end of the release when {condition}"

@@ -15,6 +15,7 @@ from tidegate.streams.estimation.columns import Values
 from tidegate.streams.estimation.moments import Moments, Sample
 from tidegate.streams.estimation.plan import Measurement, Plan
 from tidegate.streams.estimation.quantile import RunningQuantile
+from tidegate.streams.estimation.rings import RingLedgers
 from tidegate.streams.estimation.strata import Arm, Key, Pair, Strata, arms_of, pairs_of
 from tidegate.streams.estimation.summary import Summary
 from tidegate.streams.estimation.tally import IRREGULAR, ShadowTally, Tally
@@ -38,6 +39,7 @@ class Ledger:
         self._measurements = {item.name: item for item in plan.measurements}
         self.tallies: Mapping[str, Tally] = {name: Tally() for name in plan.variants}
         self.shadows: Mapping[str, ShadowTally] = {name: ShadowTally() for name in plan.variants}
+        self.rings = RingLedgers(plan, Ledger)
         self._strata = Strata(plan.strata_max)
         keys = [(item, variant) for item in plan.measurements for variant in plan.variants]
         self._early = {
@@ -52,9 +54,7 @@ class Ledger:
             (item.name, name, bound): [0, 0] for item, name in keys for bound in item.bounds
         }
         self._detectors: dict[tuple[str, str, str], Detector] = {
-            (item.name, name, kind): DETECTORS[kind]()
-            for item, name in keys
-            for kind in item.drift
+            (item.name, name, kind): DETECTORS[kind]() for item, name in keys for kind in item.drift
         }
         self._trails = Trails(plan.watches)
 
@@ -70,7 +70,8 @@ class Ledger:
         unseen: list[Learnt] = []
         for number, context in enumerate(batch.contexts):
             ours = (context.experiment, context.generation) == (
-                self.plan.experiment, self.plan.generation,
+                self.plan.experiment,
+                self.plan.generation,
             )
             if ours and context.variant in self.tallies:
                 owners[number] = context.variant
@@ -81,6 +82,7 @@ class Ledger:
         if not owners:
             return
         summary = summary or Summary(batch)
+        self.rings.observe(batch, frozenset(owners))
         self._trails.begin()
         self._count(summary, owners)
         self._count_learnt(summary, learnt)
@@ -240,6 +242,7 @@ class Ledger:
             "quantiles": [[*key, item.to_state()] for key, item in self._quantiles.items()],
             "above": [[*key, *counts] for key, counts in self._above.items()],
             "detectors": [[*key, item.to_state()] for key, item in self._detectors.items()],
+            "rings": self.rings.to_state(),
             "trails": self._trails.to_state(),
         }
 
@@ -248,6 +251,7 @@ class Ledger:
         """The ledger that `to_state` told of, under the same plan."""
         ledger = cls(plan)
         ledger._load(state)
+        ledger.rings.load(state["rings"])
         ledger._trails.load(state["trails"])
         return ledger
 
@@ -265,8 +269,10 @@ class Ledger:
             ]
         for table in ("tallies", "shadows"):
             state[table] = {name: state[table].get(name) for name in plan.variants}
+        rings = self.rings
         self._begin(plan)
         self._load(state)
+        self.rings.go_on(rings)
         self._strata.keep(names)
         self._trails.keep(trails, names)
 
@@ -284,4 +290,3 @@ class Ledger:
             self._above[measurement, variant, bound][:] = [number, above]
         for measurement, variant, kind, item in state["detectors"]:
             self._detectors[measurement, variant, kind].from_state(item)
-

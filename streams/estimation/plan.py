@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from tidegate.schemas.facts import STATUSES
+from tidegate.streams.conditions import read_condition
 from tidegate.streams.estimation.trail import Watch
+from tidegate.streams.rules import Ring
 
 if TYPE_CHECKING:
     from tidegate.schemas.manifest.spec import ExperimentSpec, Metric
@@ -52,7 +54,8 @@ class Plan:
     """Everything that is measured of one generation of an experiment.
 
     Scores of a request and its shadow agree when they are `score_tolerance` apart at most.
-    `watches` are what guardrails follow from several beginnings.
+    `watches` are what guardrails follow from several beginnings. All is measured in each of the
+    `rings` as well.
     """
 
     experiment: str
@@ -61,6 +64,7 @@ class Plan:
     measurements: tuple[Measurement, ...]
     strata_max: int = STRATA_MAX
     score_tolerance: float = 0.0
+    rings: tuple[Ring, ...] = ()
     watches: tuple[Watch, ...] = ()
 
 
@@ -81,6 +85,10 @@ def plan_of(experiment: str, generation: int, spec: ExperimentSpec) -> Plan:
         ),
         score_tolerance=next(
             (step.shadow.score_tolerance for step in spec.release if step.shadow is not None), 0.0
+        ),
+        rings=tuple(
+            Ring(ring.name, read_condition(ring.when.to_condition()), open=True)
+            for ring in spec.rings
         ),
         watches=tuple(dict.fromkeys(_watches(spec))),
     )
@@ -114,8 +122,12 @@ def _watches(spec: ExperimentSpec) -> Iterator[Watch]:
 def _measurement(name: str, metric: Metric, bounds: tuple[float, ...]) -> Measurement:
     source, _, measure = (metric.field or "outcome").partition(".")
     sources: dict[str, Source] = {
-        "outcome": "outcome", "status": "status", "latency_ms": "latency_ms", "score": "score",
-        "measures": "measure", "disagreement": "disagreement",
+        "outcome": "outcome",
+        "status": "status",
+        "latency_ms": "latency_ms",
+        "score": "score",
+        "measures": "measure",
+        "disagreement": "disagreement",
     }
     counted = metric.statuses or STATUSES[1:]
     binary = metric.type in ("binary", "rate")

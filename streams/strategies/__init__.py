@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tidegate.streams.strategies import ab, approve, bandit, canary, flag, full, pause, shadow
+from tidegate.streams.strategies import (
+    ab,
+    approve,
+    bandit,
+    canary,
+    flag,
+    full,
+    pause,
+    rings,
+    shadow,
+)
 from tidegate.streams.strategies.base import Shares, Standing, Strategy
 
 STRATEGIES: Final[Mapping[str, Strategy]] = {
@@ -13,6 +23,7 @@ STRATEGIES: Final[Mapping[str, Strategy]] = {
     "canary": canary.STRATEGY,
     "ab": ab.STRATEGY,
     "bandit": bandit.STRATEGY,
+    "rings": rings.STRATEGY,
     "pause": pause.STRATEGY,
     "approve": approve.STRATEGY,
     "full": full.STRATEGY,

@@ -41,7 +41,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A strategy's answer. `winner` names the variant that goes on alone."""
+    """A strategy's answer. `winner` names the variant that goes on alone.
+
+    With `needs_data` the move waits until every guardrail has its data; None: as its kind does.
+    """
 
     kind: Kind
     verdict: Verdict = Verdict.NONE
@@ -49,6 +52,7 @@ class Move:
     weights: Mapping[str, int] | None = None
     winner: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    needs_data: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,9 @@ class Evidence(Protocol):
 
     def requests(self, variant: str) -> int:
         """Requests that tables of the running increment routed to a variant."""
+
+    def requests_in(self, ring: str, variant: str) -> int:
+        """The same of one ring."""
 
     def disagreement(self, variant: str) -> tuple[int, int]:
         """Compared requests whose answers disagree, and all compared requests."""
@@ -95,6 +102,7 @@ class Standing:
     `settings` is the step's model of `schemas.manifest.spec`. `candidates` are the variants beside
     control that are not rolled back, sorted. `since_ms` is the log time at which the table of this
     increment was published, `checked_ms` the watermark of the last look at the evidence.
+    `closed` names the rings that a breach has closed.
     """
 
     settings: Any
@@ -106,6 +114,7 @@ class Standing:
     checked_ms: int
     watermark_ms: int
     evidence: Evidence
+    closed: tuple[str, ...] = ()
 
     @property
     def held_ms(self) -> int:

@@ -28,7 +28,7 @@ from tests.simulation.world import HEAL_ROUNDS, World
 from tidegate.schemas.decoding.batch import BatchDecoder
 from tidegate.schemas.events import BucketRange
 from tidegate.streams import folding, routing
-from tidegate.streams.deciding import decider, experiment
+from tidegate.streams.deciding import experiment, placement
 from tidegate.streams.joining import changelog
 
 
@@ -95,7 +95,7 @@ def _time_and_constants(schedule: Schedule) -> Iterator[World]:
         (folding, "SEGMENT_RECORDS", schedule.config.segment_records),
         (changelog, "SEGMENT_ROWS", 3),
         (changelog, "KEPT_SLACK", 3),
-        (decider, "decode_observation", batch_of),
+        (placement, "decode_observation", batch_of),
         (experiment, "allocate", _allocate),
     ]
     if not schedule.config.columns:

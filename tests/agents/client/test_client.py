@@ -290,3 +290,28 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
         assert client.assign("e", "u").reason == "DEFAULT"
     with Client(NOWHERE, Settings(state_dir=tmp_path)) as client:
         assert client.assign("e", "u").reason == "DEFAULT"
+
+
+def test_of_several_ids_the_tables_unit_counts(settings: Settings, told: Told) -> None:
+    """The key's id, else the fallback's under its kind's name; the prediction says which."""
+    rules = '{"unit": {"key": "user", "fallback": "session"}}'
+    known(settings, routing({"a": 5_000, "b": 5_000, "c": 0}, rules=rules))
+    with Client(settings=settings) as client:
+        by_user = client.assign("ranker", {"user": "ann", "session": "s"})
+        assert by_user.variant == client.assign("ranker", "ann").variant
+        nobody = client.assign("ranker", {"account": "x"})
+        assert (nobody.variant, nobody.reason) == ("a", "EXCLUDED")
+        for unit in ({"user": "ann", "session": "s"}, {"user": "", "session": "s"}, {"x": "y"}):
+            client.predict("ranker", unit, {}, {"a": works, "b": works}, request_id="r")
+        client.prediction("ranker", by_user)
+    assert [event.unit_id for event in told.of(Prediction)] == ["ann", "session:s", "r", "ann"]
+
+
+def test_attributes_decide_who_takes_part(settings: Settings) -> None:
+    """What targeting asks about is what the service passes."""
+    rules = '{"targeting": [[{"attribute": "region", "test": "equals", "value": "eu"}]]}'
+    known(settings, routing({"a": 0, "b": 10_000}, rules=rules))
+    with Client(settings=settings) as client:
+        assert client.assign("ranker", "u", {"region": "eu"}).variant == "b"
+        assert client.assign("ranker", "u", {"region": "us"}).reason == "EXCLUDED"
+        assert client.assign("ranker", "u").variant == "a"

@@ -94,6 +94,7 @@ class Group:
     experiment: str = NAME
     latency_ms: float = 20.0
     propensity: float = 0.5
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -260,6 +261,7 @@ def batch_of(
         )
         for group in groups
     )
+    sets = sorted({(), *(group.attributes for group in groups)})
     tables = {kind: empty_table(kind) for kind in COLUMNS}
     tables["exposure"] = _requests("exposure", groups, closed=False, at_ms=at_ms)
     tables["closed"] = _requests("closed", groups, closed=True, at_ms=at_ms)
@@ -272,7 +274,7 @@ def batch_of(
         at_ms,
         (0, 0, 0),
         contexts,
-        ((),),
+        sets,
         ("conversion",),
         tables,
     )
@@ -281,6 +283,7 @@ def batch_of(
 def _requests(kind: str, groups: Sequence[Group], closed: bool, at_ms: int) -> Any:
     chosen = [(place, group) for place, group in enumerate(groups) if group.closed == closed]
     sizes = [group.requests for _, group in chosen]
+    sets = sorted({(), *(group.attributes for group in groups)})
     number = sum(sizes)
 
     def spread(values: Sequence[float]) -> Any:
@@ -294,7 +297,7 @@ def _requests(kind: str, groups: Sequence[Group], closed: bool, at_ms: int) -> A
         "request": np.arange(number),
         "unit": np.arange(number),
         "context": spread([place for place, _ in chosen]),
-        "attributes": np.zeros(number),
+        "attributes": spread([sets.index(g.attributes) for _, g in chosen]),
         "served_at": np.full(number, at_ms),
         "propensity": spread([g.propensity for _, g in chosen]),
         "score": np.full(number, np.nan),

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 
 from tests.streams.deciding.world import World
 from tidegate.schemas.manifest.reading import read_manifest
-from tidegate.schemas.manifest.steps import Ab, Approve, Bandit, Canary, Flag, Full, Pause, Shadow
+from tidegate.schemas.manifest.steps import (
+    Ab,
+    Approve,
+    Bandit,
+    Canary,
+    Flag,
+    Full,
+    Pause,
+    Rings,
+    Shadow,
+)
 from tidegate.streams.estimation import Arm, Pair, ShadowTally
 from tidegate.streams.estimation.moments import Sample
 from tidegate.streams.strategies import (
@@ -39,6 +49,14 @@ SETTINGS: Mapping[str, Any] = {
     "canary": Canary.model_validate({"weights": ["10%", "30%"], "hold": "60s", "min_samples": 50}),
     "bandit": Bandit.model_validate(
         {"every": "1s", "until": {"p_best": "95%"}, "max_duration": "1h", "floor": "5%"}
+    ),
+    "rings": Rings.model_validate(
+        {
+            "rings": [{"name": "staff", "when": {"staff": "yes"}}, {"name": "others"}],
+            "weight": "30%",
+            "hold": "60s",
+            "min_samples": 50,
+        }
     ),
     "ab": Ab.model_validate(
         {"mde": "2pp", "max_duration": "1h", "on_inconclusive": "stop", "min_samples": 50}
@@ -68,6 +86,10 @@ class Told:
     def requests(self, variant: str) -> int:
         """Requests of the increment."""
         return self.counts.get(variant, 0)
+
+    def requests_in(self, ring: str, variant: str) -> int:
+        """Requests of the increment in a ring."""
+        return self.counts.get(f"{ring}/{variant}", 0)
 
     def disagreement(self, variant: str) -> tuple[int, int]:
         """Disagreeing and compared."""
@@ -316,9 +338,10 @@ def test_a_canary_out_of_time_ends_as_the_manifest_says(
 def test_shadow_tells_of_pairs_it_cannot_compare() -> None:
     """A step that waits for ever says why."""
     told = Told(silent={"challenger": 1_234})
-    assert "1,234 pairs have neither labels nor scores" in shadow.outlook(
-        standing("shadow", evidence=told)
-    ).following
+    assert (
+        "1,234 pairs have neither labels nor scores"
+        in shadow.outlook(standing("shadow", evidence=told)).following
+    )
     assert "neither" not in shadow.outlook(standing("shadow", evidence=Told())).following
 
 
