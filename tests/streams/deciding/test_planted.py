@@ -14,6 +14,7 @@ from tidegate.streams.deciding import (
     alarms,
     amendment,
     checks,
+    dumping,
     experiment,
     guarding,
     judging,
@@ -130,8 +131,8 @@ def silent_clients_count_as_confirmed(patch: pytest.MonkeyPatch) -> None:
 
 def hold_lost_in_checkpoint(patch: pytest.MonkeyPatch) -> None:
     """A field is missing in the dump."""
-    plain = tuple(name for name in experiment._PLAIN if name not in ("held", "checked_ms"))
-    patch.setattr(experiment, "_PLAIN", plain)
+    plain = tuple(name for name in dumping._PLAIN if name not in ("held", "checked_ms"))
+    patch.setattr(dumping, "_PLAIN", plain)
 
 
 def old_evidence_passes_a_step(patch: pytest.MonkeyPatch) -> None:
