@@ -1,6 +1,8 @@
 """The ledger of one generation of an experiment: every fact about it, as statistics.
 
-Only requests whose reason is SPLIT are learnt from; all are counted. A batch is taken column by
+Only requests whose reason is SPLIT are learnt from; all are counted. Those under INSTANCE, whose
+variant was that of the instance they came to, count for what predictions tell of themselves
+(status, latency, measures), never for outcomes: they were not drawn. A batch is taken column by
 column: nothing loops over facts but the quantiles and drift detectors, which need every value.
 """
 
@@ -67,22 +69,27 @@ class Ledger:
         """
         owners: dict[int, str] = {}
         learnt: list[_Learnt] = []
+        undrawn: list[_Learnt] = []
         for number, context in enumerate(batch.contexts):
             ours = (context.experiment, context.generation) == (
                 self.plan.experiment, self.plan.generation,
             )
             if ours and context.variant in self.tallies:
                 owners[number] = context.variant
+                key = (context.routing_epoch, context.routing_version)
                 if context.reason == "SPLIT":
-                    key = (context.routing_epoch, context.routing_version)
                     learnt.append((number, context.variant, key))
+                elif context.reason == "INSTANCE":
+                    undrawn.append((number, context.variant, key))
         if not owners:
             return
         summary = summary or Summary(batch)
         self._count(summary, owners)
         self._count_learnt(summary, learnt)
         for item in self.plan.measurements:
-            if item.source != "outcome" or batch.count("closed"):
+            if item.source != "outcome":
+                self._learn(item, summary.values(item), [*learnt, *undrawn])
+            elif batch.count("closed"):
                 self._learn(item, summary.values(item), learnt)
         if batch.count("matched"):
             self._learn_early(summary, learnt)
