@@ -9,6 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from tidegate.schemas.manifest.deployment_rules import (
+    blue_green_rules,
+    concurrent_rules,
+    deployment_rules,
+    rolling_rules,
+)
 from tidegate.schemas.manifest.faults import (
     Fault,
     Path,
@@ -99,6 +105,10 @@ RULES: tuple[Rule, ...] = (
     canary_rules,
     ab_rules,
     bandit_rules,
+    deployment_rules,
+    blue_green_rules,
+    rolling_rules,
+    concurrent_rules,
     flag_rules,
     population_rules,
 )

@@ -62,6 +62,9 @@ _EXAMPLES = {
     "on_inconclusive": "on_inconclusive: control, pass or stop; there is no silent default",
     "by": "by: owner",
     "max_duration": "max_duration: 30d",
+    "smoke": "smoke: [{request: {...}, expect: ...}], asked before any user is",
+    "request": "request: {features: {...}}",
+    "expect": "expect: and what the new version must answer",
 }
 
 

@@ -131,5 +131,7 @@ def _kept(state: ExperimentState, spec: ExperimentSpec) -> tuple[int | None, Sha
         return None, None
     canary = spec.release[state.step].canary
     last = len(canary.shares_bp) - 1 if canary is not None else 0
+    if state.strategy.back is not None:  # where users are is not undone by another time-out
+        last = state.increment
     increment = min(state.increment, last)
     return increment, shares_at(spec, state.candidates, state.winner, state.step, increment)

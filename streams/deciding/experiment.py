@@ -9,6 +9,7 @@ from typing import Any
 from tidegate.schemas.canonical import sha256_hex
 from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.streams.deciding.deployment import Deployment
 from tidegate.streams.deciding.proposals import Proposal
 from tidegate.streams.estimation import Ledger, plan_of
 from tidegate.streams.guardrail_reading import Since
@@ -74,6 +75,7 @@ class ExperimentState:
     unconfirmed: list[Unconfirmed] = field(default_factory=list)
     viewed_ms: int = 0
     is_view_due: bool = False
+    deployment: Deployment = field(default_factory=Deployment)
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -155,13 +157,14 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
     """
     phase = next_phase(state.phase, proposal.signal) if proposal.signal else state.phase
     before = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
-    state.phase = phase
+    phase_before, state.phase = state.phase, phase
     state.version += 1
     if proposal.spec is not None:
         _take_spec(state, proposal.spec, proposal.new_generation)
     if proposal.roll_back:
         state.rolled_back = sorted({*state.rolled_back, proposal.roll_back})
     _move(state, proposal, log_time_ms)
+    state.deployment.follow(state, phase_before, proposal, log_time_ms)
     for guardrail, candidate in proposal.judged_anew:
         state.judged_from[f"{guardrail}/{candidate}"] = _since_now(state, guardrail, candidate)
     after = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
@@ -246,6 +249,7 @@ def to_state(state: ExperimentState) -> dict[str, Any]:
             ]
             for item in state.unconfirmed
         ],
+        "deployment": state.deployment.to_state(),
         "ledger": state.ledger.to_state(),
     }
 
@@ -266,6 +270,7 @@ def from_state(found: Mapping[str, Any]) -> ExperimentState:
             for pair, (table, requests, beyond) in found["judged_from"].items()
         },
         unconfirmed=[Unconfirmed(*item) for item in found["unconfirmed"]],
+        deployment=Deployment.from_state(found["deployment"]),
         **{name: found[name] for name in _PLAIN},
     )
     state.ledger = Ledger.from_state(

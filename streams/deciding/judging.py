@@ -7,12 +7,13 @@ is passed only while every guardrail has data and none fails: no data is never s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams import guardrails
 from tidegate.streams.deciding import moves
+from tidegate.streams.deciding.deployment import WAY_BACK
 from tidegate.streams.deciding.experiment import ExperimentState
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
@@ -21,6 +22,7 @@ from tidegate.streams.guardrail_reading import Reading, Since
 from tidegate.streams.inference import method_for
 from tidegate.streams.rollout import Phase, Signal
 from tidegate.streams.strategies.base import Kind, Move, Standing, Verdict
+from tidegate.streams.strategies.instances import Instance
 from tidegate.streams.wording import basis_points, count
 
 GUARDED = frozenset({Phase.RUNNING, Phase.PAUSED, Phase.PROMOTED, Phase.FLAG})
@@ -74,7 +76,16 @@ class LedgerEvidence:
         return "increase" if objective is None else self._state.spec.metrics[objective].goal
 
 
-def standing_of(state: ExperimentState, watermark_ms: int) -> Standing:
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is known beside an experiment's own evidence: the times, and its instances."""
+
+    watermark_ms: int
+    log_time_ms: int = 0
+    fleet: tuple[Instance, ...] = ()
+
+
+def standing_of(state: ExperimentState, sight: Sight) -> Standing:
     """The running step as its strategy sees it."""
     return Standing(
         settings=state.settings,
@@ -84,8 +95,13 @@ def standing_of(state: ExperimentState, watermark_ms: int) -> Standing:
         increment=state.increment,
         since_ms=state.since_ms,
         checked_ms=state.checked_ms,
-        watermark_ms=watermark_ms,
+        watermark_ms=sight.watermark_ms,
         evidence=LedgerEvidence(state),
+        variants=state.spec.variants,
+        now_ms=sight.log_time_ms,
+        fleet=sight.fleet,
+        issued=state.deployment.ids,
+        memo=state.deployment.memo,
     )
 
 
@@ -126,20 +142,31 @@ def breach(state: ExperimentState) -> Proposal | None:
     return None
 
 
-def step(state: ExperimentState, watermark_ms: int) -> Proposal | None:
-    """What the running step asks for at this watermark."""
-    if state.phase not in STEPPING or not state.candidates:
+def step(state: ExperimentState, sight: Sight) -> Proposal | None:
+    """What the running step asks for at this moment; after a rollback, what the way back does."""
+    strategy = state.strategy
+    if state.phase in WAY_BACK and strategy.back is not None:
+        move = strategy.back(standing_of(state, sight))
+    elif state.phase in STEPPING and state.candidates:
+        move = strategy.decide(standing_of(state, sight))
+    else:
         return None
-    standing = standing_of(state, watermark_ms)
-    move = state.strategy.decide(standing)
     if move is None:
         return None
     # When the evidence was looked at is a note for the strategy, not a decision.
-    state.checked_ms = watermark_ms
-    serves = any(state.weights.get(name) for name in state.candidates)
-    if move.kind in (Kind.INCREMENT, Kind.PASS) and state.strategy.serves and serves:
+    state.checked_ms = sight.watermark_ms
+    needs_data = move.needs_data
+    if needs_data is None:
+        serves = any(state.weights.get(name) for name in state.candidates)
+        needs_data = move.kind in (Kind.INCREMENT, Kind.PASS) and strategy.serves and serves
+    if needs_data:
         move = _without_data(state) or move
-    return _proposal(state, move)
+    if move.kind is Kind.CHECKED and move.memo is not None:
+        state.deployment.memo = dict(move.memo)
+    proposal = _proposal(state, move)
+    if proposal is None or move.memo is None:
+        return proposal
+    return replace(proposal, commands=move.commands, memo=move.memo)
 
 
 def evidence_of(state: ExperimentState) -> dict[str, Any]:
@@ -257,6 +284,11 @@ _CARRIED_OUT: Mapping[Kind, Callable[[ExperimentState, Grounds, str], Proposal]]
     Kind.STOP: lambda _, grounds, variant: moves.stop(grounds, variant),
     Kind.WAIT: lambda _, grounds, __: moves.await_person(grounds),
     Kind.FINISH: moves.finish,
+    Kind.ROLL_BACK: lambda state, grounds, variant: moves.roll_back(state, variant, grounds),
+    # Whoever waits after this one may say so again.
+    Kind.DEPLOY: lambda _, grounds, variant: grounds.proposal(
+        Action.DEPLOY, None, variant=variant, held=""
+    ),
 }
 
 

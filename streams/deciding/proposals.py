@@ -10,6 +10,7 @@ from typing import Any
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams.rollout import Signal
 from tidegate.streams.strategies.base import Shares, Verdict
+from tidegate.streams.strategies.instances import Instruction
 
 
 class Action(StrEnum):
@@ -29,6 +30,7 @@ class Action(StrEnum):
     APPROVE = "APPROVE"
     FINISH = "FINISH"
     HOLD = "HOLD"
+    DEPLOY = "DEPLOY"
     REFUSED = "REFUSED"
 
 
@@ -43,7 +45,9 @@ class Proposal:
     no person asked for it. `republish` asks for a table although no share changes, so that what
     follows can be told from what was before. `judged_anew` names (guardrail, candidate) pairs
     whose evidence counts from this decision on. `held` marks what a HOLD has said, so that it is
-    said once. `approval` is a person, with a role, whose approval of the step is noted.
+    said once. `approval` is a person, with a role, whose approval of the step is noted. `commands`
+    are given to instances instead of those before, and `memo` is kept for the step's strategy;
+    without a memo both stay.
     """
 
     action: Action
@@ -64,6 +68,8 @@ class Proposal:
     held: str | None = None
     approval: tuple[str, str] | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    commands: tuple[Instruction, ...] = ()
+    memo: Mapping[str, Any] | None = None
 
 
 AWAITED = "person"

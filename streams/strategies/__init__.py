@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tidegate.streams.strategies import ab, approve, bandit, canary, flag, full, pause, shadow
+from tidegate.streams.strategies import (
+    ab,
+    approve,
+    bandit,
+    blue_green,
+    canary,
+    flag,
+    full,
+    pause,
+    recreate,
+    rolling,
+    shadow,
+)
 from tidegate.streams.strategies.base import Shares, Standing, Strategy
 
 STRATEGIES: Final[Mapping[str, Strategy]] = {
@@ -15,6 +27,9 @@ STRATEGIES: Final[Mapping[str, Strategy]] = {
     "bandit": bandit.STRATEGY,
     "pause": pause.STRATEGY,
     "approve": approve.STRATEGY,
+    "blue_green": blue_green.STRATEGY,
+    "rolling": rolling.STRATEGY,
+    "recreate": recreate.STRATEGY,
     "full": full.STRATEGY,
     "flag": flag.STRATEGY,
 }

@@ -40,7 +40,7 @@ def evidence_by_log_time(patch: pytest.MonkeyPatch) -> None:
     def judged(self: Decider, log_time_ms: int) -> None:
         advance(self, log_time_ms)
         for state in self.experiments.values():
-            proposal = judging.step(state, log_time_ms)
+            proposal = judging.step(state, judging.Sight(log_time_ms, log_time_ms))
             if proposal is not None:
                 self._decide(state, proposal)
 
