@@ -28,7 +28,7 @@ import pytest
 from tests.agents.counting import ROOT, environment_of
 from tests.agents.waiting import wait_for
 from tidegate.agents.commands.logs import experiment_partition
-from tidegate.agents.kafka import new_producer, read_topic
+from tidegate.agents.kafka import Tail, new_producer, read_topic
 from tidegate.agents.replay import Replay
 from tidegate.agents.settings import Settings
 from tidegate.agents.topics import apply_topics
@@ -37,9 +37,10 @@ from tidegate.schemas.codec import decode_as, encode
 from tidegate.schemas.events import Control, Decision
 from tidegate.schemas.manifest.spec import ExperimentSpec
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
+"""For a machine on which many things run; alone a release takes some 15 s."""
 GOOD = {"ranker/v1": {"slope": 1.0}, "ranker/v2": {"slope": 2.0}}
 REQUEST = {"a": 1.0, "b": 3.0}
 SMOKE = {"smoke": [{"request": REQUEST, "expect": {"score": 4.0, "version": "v2"}}]}
@@ -109,6 +110,14 @@ class Stage:
     def close(self) -> None:
         """Ends every process that was started."""
         self._stack.close()
+
+    def await_decider(self) -> None:
+        """Until orders are heard and time moves."""
+        with Tail(self.settings, ["commands"]) as tail:
+            wait_for(
+                lambda: any(record.value is not None for record in tail.poll(0.5)),
+                PATIENCE_SECONDS,
+            )
 
     def release(self, step: Mapping[str, Any], *guardrails: Mapping[str, Any]) -> Release:
         """A release that is not applied yet; instances run the old version."""
@@ -273,8 +282,11 @@ def ready(port: int) -> bool:
 def stage(local_kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """One worker for all releases of this module; what it wrote is verified at the end."""
     made = Stage(local_kafka, tmp_path_factory.mktemp("deployments"))
-    yield made
-    made.close()
+    try:
+        made.await_decider()
+        yield made
+    finally:
+        made.close()
 
 
 def said(release: Release) -> list[str]:
