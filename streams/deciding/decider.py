@@ -18,7 +18,7 @@ from tidegate.schemas.events import Applied, Control
 from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import Marker
 from tidegate.schemas.topics import merged_topics
-from tidegate.streams.deciding import alarms, judging, orders, view
+from tidegate.streams.deciding import alarms, experiment_json, judging, orders, view
 from tidegate.streams.deciding import experiment as experiments
 from tidegate.streams.deciding.amendment import start
 from tidegate.streams.deciding.clients import Clients
@@ -154,7 +154,7 @@ class Decider:
                 "status_ms": self._status_ms,
                 "counters": dict(self._counters),
                 "experiments": [
-                    experiments.to_state(state) for _, state in sorted(self.experiments.items())
+                    experiment_json.to_state(state) for _, state in sorted(self.experiments.items())
                 ],
             }
         ).encode()
@@ -172,7 +172,7 @@ class Decider:
         self._status_ms = found["status_ms"]
         self._counters = Counter(found["counters"])
         self.experiments = {
-            item["name"]: experiments.from_state(item) for item in found["experiments"]
+            item["name"]: experiment_json.from_state(item) for item in found["experiments"]
         }
 
     def counters(self) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -222,84 +221,3 @@ def _since_now(state: ExperimentState, guardrail: int, candidate: str) -> Since:
 def chain(state: ExperimentState, record: bytes) -> None:
     """Remembers the record of the decision, so that the next one can name it."""
     state.previous = sha256_hex(record)
-
-
-def to_state(state: ExperimentState) -> dict[str, Any]:
-    """The experiment as JSON-able state."""
-    plain = {name: getattr(state, name) for name in _PLAIN}
-    return {
-        **plain,
-        "spec": state.spec.to_json(),
-        "phase": str(state.phase),
-        "buckets": [[item.variant, item.start, item.end] for item in state.buckets],
-        "first_table": list(state.first_table),
-        "tables": [list(key) for key in state.tables],
-        "judged_from": {
-            pair: [list(since.table), since.requests, since.beyond]
-            for pair, since in state.judged_from.items()
-        },
-        "unconfirmed": [
-            [
-                item.variant,
-                item.generation,
-                item.epoch,
-                item.version,
-                item.decided_at_ms,
-                item.alerted,
-            ]
-            for item in state.unconfirmed
-        ],
-        "deployment": state.deployment.to_state(),
-        "ledger": state.ledger.to_state(),
-    }
-
-
-def from_state(found: Mapping[str, Any]) -> ExperimentState:
-    """The inverse of `to_state`."""
-    state = ExperimentState(
-        spec=ExperimentSpec.from_json(found["spec"]),
-        phase=Phase(found["phase"]),
-        buckets=tuple(
-            BucketRange(variant=variant, start=start, end=end)
-            for variant, start, end in found["buckets"]
-        ),
-        first_table=_key(found["first_table"]),
-        tables=[_key(item) for item in found["tables"]],
-        judged_from={
-            pair: Since(_key(table), requests, beyond)
-            for pair, (table, requests, beyond) in found["judged_from"].items()
-        },
-        unconfirmed=[Unconfirmed(*item) for item in found["unconfirmed"]],
-        deployment=Deployment.from_state(found["deployment"]),
-        **{name: found[name] for name in _PLAIN},
-    )
-    state.ledger = Ledger.from_state(
-        plan_of(state.name, state.generation, state.spec), found["ledger"]
-    )
-    return state
-
-
-def _key(found: list[int]) -> Key:
-    return found[0], found[1]
-
-
-_PLAIN = (
-    "name",
-    "epoch",
-    "version",
-    "generation",
-    "step",
-    "increment",
-    "winner",
-    "since_ms",
-    "checked_ms",
-    "held",
-    "approvals",
-    "weights",
-    "shadow",
-    "rolled_back",
-    "published_at_ms",
-    "previous",
-    "is_view_due",
-    "viewed_ms",
-)

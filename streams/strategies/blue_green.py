@@ -251,4 +251,4 @@ def _passed(standing: Standing, item: Instance) -> bool:
     return item.outcome == PASSED and item.answered in standing.issued
 
 
-STRATEGY = Strategy("blue_green", BlueGreen, True, start, decide, outlook, back)
+STRATEGY = Strategy("blue_green", BlueGreen, True, start, decide, outlook, back=back)

@@ -196,4 +196,4 @@ def _give(
     )
 
 
-STRATEGY = Strategy("recreate", Recreate, True, start, decide, outlook, back)
+STRATEGY = Strategy("recreate", Recreate, True, start, decide, outlook, back=back)

@@ -249,4 +249,4 @@ def _names(instances: Sequence[Instance]) -> list[str]:
     return [item.name for item in instances]
 
 
-STRATEGY = Strategy("rolling", Rolling, True, start, decide, outlook, back)
+STRATEGY = Strategy("rolling", Rolling, True, start, decide, outlook, back=back)

@@ -261,10 +261,9 @@ class Release:
         """Versions whose processes really run, by instance, as the operating system tells it."""
         found = {}
         for name, agent in self.agents.items():
-            listed = subprocess.run(
-                ["ps", "-o", "args=", "--ppid", str(agent.pid)],
-                capture_output=True, text=True, check=False,
-            ).stdout  # fmt: skip
+            # Without -ww a listing is as wide as a terminal.
+            command = ["ps", "-ww", "-o", "args=", "--ppid", str(agent.pid)]
+            listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
             found[name] = sorted(re.findall(r"--version (\S+)", listed))
         return found
 

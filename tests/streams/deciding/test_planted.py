@@ -10,7 +10,14 @@ import pytest
 
 from tests.streams.deciding import test_decider, test_judging, test_orders
 from tests.streams.deciding.world import BANDIT, CANARY, World
-from tidegate.streams.deciding import alarms, amendment, experiment, judging, orders
+from tidegate.streams.deciding import (
+    alarms,
+    amendment,
+    experiment,
+    experiment_json,
+    judging,
+    orders,
+)
 from tidegate.streams.deciding.decider import Decider
 from tidegate.streams.deciding.memory import SeenIds
 from tidegate.streams.deciding.records import Journal
@@ -122,8 +129,8 @@ def silent_clients_count_as_confirmed(patch: pytest.MonkeyPatch) -> None:
 
 def hold_lost_in_checkpoint(patch: pytest.MonkeyPatch) -> None:
     """A field is missing in the dump."""
-    plain = tuple(name for name in experiment._PLAIN if name not in ("held", "checked_ms"))
-    patch.setattr(experiment, "_PLAIN", plain)
+    plain = tuple(name for name in experiment_json._PLAIN if name not in ("held", "checked_ms"))
+    patch.setattr(experiment_json, "_PLAIN", plain)
 
 
 CAUGHT: list[tuple[Plant, Callable[[], object]]] = [

@@ -343,6 +343,7 @@ def test_everything_or_nothing(name: str, increment: int) -> None:
     """The table never splits users by unit between versions that instances do not both have."""
     settings: Any = SETTINGS[name]
     shares = STRATEGIES[name].start(settings, "champion", ("challenger",), "", increment)
+    assert shares is not None
     assert shares.weights == {"challenger" if increment else "champion": ALL_BP}
 
 
