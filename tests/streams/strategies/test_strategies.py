@@ -182,7 +182,7 @@ def test_people_are_told_where_it_stands(name: str) -> None:
 def test_every_strategy_has_a_page_whose_manifest_runs(name: str) -> None:
     """What is not described is not there, and what is described works as it stands."""
     page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
-    assert page.startswith(f"# {TITLES.get(name, name.capitalize().replace('_', ' '))}\n")
+    assert page.startswith(f"# {TITLES.get(name, name.capitalize())}\n")
     spec = read_manifest(page.partition("```yaml\n")[2].partition("```")[0], f"{name}.md").spec
     used = {step.strategy for step in spec.release} if spec.flag is None else {"flag"}
     assert name in used
