@@ -114,7 +114,7 @@ FAULTS = [
     ("weight: 5%, ", "", 22, "either weight or weights"),
     ("weight: 5%, hold: 1h", "weight: 5%", 22, "hold is missing; add hold: 1h"),
     ("- canary: {weight: 5%", "- canery: {weight: 5%", 22, "did you mean canary?"),
-    ("- canary: {weight: 5%", "- rolling: {weight: 5%", 22, "rolling is not in this version"),
+    ("- canary: {weight: 5%", "- interleave: {weight: 5%", 22, "interleave is not in this version"),
     (CANARY, "ab: {mde: 2%, max_duration: 14d}", 22, "on_inconclusive: control, pass or stop"),
     (CANARY, "ab: {mde: 0%, max_duration: 1d, on_inconclusive: stop}", 22, "an effect of nothing"),
     (CANARY, "ab: {mde: 1pp, max_duration: 1d, on_inconclusive: stop, power: 5%}", 22,
