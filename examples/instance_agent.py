@@ -46,6 +46,7 @@ class Running:
         model, version = artifact
         self._port_file = folder / f"{model}-{version}-{os.getpid()}-{time.monotonic_ns()}.port"
         self.health = "STARTING"
+        self._ending = False
         self._process = subprocess.Popen(
             [
                 sys.executable, str(SERVER), "--model", model, "--version", version,
@@ -81,6 +82,9 @@ class Running:
                     well = True
             except (OSError, urllib.error.HTTPError):
                 well = False
+        if self._ending:
+            self.health = "ENDING"
+            return self.health
         self.health = "OK" if well else "STARTING" if self.health == "STARTING" else "DEGRADED"
         return self.health
 
@@ -95,7 +99,8 @@ class Running:
             return json.load(answer)
 
     def end(self) -> None:
-        """SIGTERM, and SIGKILL when that takes too long."""
+        """SIGTERM, and SIGKILL when that takes too long; returns when the process is gone."""
+        self._ending, self.health = True, "ENDING"
         self._process.terminate()
         try:
             self._process.wait(ANSWER_SECONDS_MAX)
@@ -170,10 +175,14 @@ class LocalHost:
     def end(self, model: str, version: str) -> None:
         """Ends a version."""
         with self._lock:
-            item = self._running.pop((model, version), None)
-        if item is not None:
-            item.end()
-            self._remember()
+            item = self._running.get((model, version))
+        if item is None:
+            return
+        item.end()
+        # Until then it is there: what runs beside it must not be told that it is alone.
+        with self._lock:
+            self._running.pop((model, version), None)
+        self._remember()
 
     def end_all(self) -> None:
         """Ends every process; what shall run is kept for the next time."""

@@ -209,7 +209,7 @@ class Decision(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelServer(Record):
-    """A model server that an instance runs; `health` is STARTING, OK or DEGRADED."""
+    """A model server that an instance runs; `health` is STARTING, OK, DEGRADED, ENDING."""
 
     model: str
     version: str

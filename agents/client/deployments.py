@@ -39,7 +39,7 @@ class Host(Protocol):
     """
 
     def servers(self) -> Sequence[ModelServer]:
-        """What runs now; called several times a second, from another thread than the others."""
+        """What runs now, what is ending too; called often, from another thread than the others."""
 
     def start(self, model: str, version: str, artifact: str) -> None:
         """Runs a version, and returns once it is well; one that runs already is left alone."""

@@ -29,8 +29,8 @@ NAMED_MAX = 8
 class Instance:
     """What an instance last said; `live` when heard lately in log time.
 
-    `servers` maps what it runs to the health: STARTING, OK or DEGRADED. `answered` is the last
-    command that it carried out, `outcome` and `detail` what came of it.
+    `servers` maps what it runs to the health: STARTING, OK, DEGRADED or ENDING. `answered` is the
+    last command that it carried out, `outcome` and `detail` what came of it.
     """
 
     name: str

@@ -100,6 +100,7 @@ class Stage:
             partitions=2,
             decision_partitions=1,
             state_dir=folder / "state",
+            grace_ms=500,
         )
         apply_topics(self.settings, broker)
         self._folder = folder
@@ -170,7 +171,9 @@ class Stage:
 
     def _run(self, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
         stream = self._stack.enter_context(log.open("ab"))
-        environment = environment_of(self.settings, {"TIDEGATE_GRACE_MS": "500"})
+        environment = environment_of(
+            self.settings, {"TIDEGATE_GRACE_MS": str(self.settings.grace_ms)}
+        )
         process = subprocess.Popen(
             [sys.executable, *arguments], cwd=ROOT, env={**environment, "PYTHONPATH": str(ROOT)},
             stderr=stream, stdout=stream,

@@ -28,7 +28,7 @@ from tests.simulation.world import HEAL_ROUNDS, World
 from tidegate.schemas.decoding.batch import BatchDecoder
 from tidegate.schemas.events import BucketRange
 from tidegate.streams import folding, routing
-from tidegate.streams.deciding import decider, experiment
+from tidegate.streams.deciding import experiment, placement
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ def _time_and_constants(schedule: Schedule) -> Iterator[World]:
     changes: list[tuple[Any, str, Any]] = [
         *((module, "time", clock) for module in TIMED),
         (folding, "CUT_RECORDS", schedule.config.cut_records),
-        (decider, "decode_observation", batch_of),
+        (placement, "decode_observation", batch_of),
         (experiment, "allocate", _allocate),
     ]
     if not schedule.config.columns:
