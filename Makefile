@@ -1,6 +1,8 @@
 # Every purpose has one command; `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
+# Most tests wait for brokers and workers, not for a processor.
+PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check test demo bench simulate fuzz faults up
@@ -13,11 +15,11 @@ help: ## list the commands
 	@$(PYTHON) -c 'import sys; sys.exit("Tidegate needs Python 3.11 or newer: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --editable ".[worker,registry]"
+	$(BIN)/pip install --quiet --editable ".[worker,registry,alerts]"
 	@touch $@
 
 .venv/dev: .venv/worker
-	$(BIN)/pip install --quiet --editable ".[worker,registry]" --group dev
+	$(BIN)/pip install --quiet --editable ".[worker,registry,alerts]" --group dev
 	@touch $@
 
 .venv/fuzz: .venv/dev
@@ -29,8 +31,8 @@ setup: .venv/dev ## make .venv with everything that developers need
 demo: .venv/worker ## run the whole loop in one to two minutes (KAFKA=local for a real Apache Kafka)
 	@$(BIN)/tidegate demo $(if $(KAFKA),--kafka $(KAFKA))
 
-test: .venv/dev ## run the tests (ARGS="tests/streams -q" for some of them)
-	@$(BIN)/pytest $(ARGS)
+test: .venv/dev ## run the tests (ARGS="tests/streams -q" for some of them; PROCESSES=0 for one after the other)
+	@$(BIN)/pytest -n $(PROCESSES) --dist loadfile $(ARGS)
 
 check: .venv/dev ## lint, types, direction of imports
 	$(BIN)/ruff check .

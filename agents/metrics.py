@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 MetricName = Literal[
+    "tidegate_alert_failures_total",
+    "tidegate_alerts_total",
     "tidegate_checkpoint_conflicts_total",
     "tidegate_checkpoint_pause_seconds_total",
     "tidegate_checkpoint_write_seconds_total",
@@ -39,6 +41,7 @@ MetricName = Literal[
     "tidegate_released_records_total",
     "tidegate_remembered_requests",
     "tidegate_sampled_keys_total",
+    "tidegate_skipped_offsets_total",
     "tidegate_tick_age_seconds",
     "tidegate_ticks_failed_total",
     "tidegate_ticks_total",
@@ -58,6 +61,12 @@ class Meaning:
 _VARIANT = ("experiment", "generation", "variant", "stream")
 
 MEANINGS: Mapping[MetricName, Meaning] = {
+    "tidegate_alert_failures_total": Meaning(
+        "Tries that did not deliver an alert to all addresses."
+    ),
+    "tidegate_alerts_total": Meaning(
+        "Alerts by what became of them: told, given_up, repeated.", ("result",)
+    ),
     "tidegate_checkpoint_conflicts_total": Meaning(
         "Equal cuts with different states: workers have diverged."
     ),
@@ -117,6 +126,9 @@ MEANINGS: Mapping[MetricName, Meaning] = {
         "Closed requests that are still told apart from new ones.", ("partition",)
     ),
     "tidegate_sampled_keys_total": Meaning("Keys whose partition was checked."),
+    "tidegate_skipped_offsets_total": Meaning(
+        "Offsets passed over because a person accepted their loss.", ("topic", "partition")
+    ),
     "tidegate_tick_age_seconds": Meaning("Clock minus log time."),
     "tidegate_ticks_failed_total": Meaning("Ticks and markers not delivered in time."),
     "tidegate_ticks_total": Meaning("Ticks and markers delivered."),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tidegate.agents.kafka import (
     SILENCE_SECONDS_MAX,
@@ -15,7 +16,8 @@ from tidegate.agents.kafka import (
     unreachable,
 )
 from tidegate.agents.settings import Settings
-from tidegate.agents.transport.fetched import from_librdkafka
+from tidegate.agents.transport.fetched import Batch, from_librdkafka
+from tidegate.schemas.breaks import Break, Gaps, follow, gaps_of
 from tidegate.schemas.topics import merged_topics
 from tidegate.streams.merge import Fetched
 
@@ -28,13 +30,27 @@ Bounds = Mapping[str, Mapping[int, tuple[int, int]]]
 
 
 class RecordedLogs:
-    """The merged logs of one partition index, each read when it is asked for, up to its bound."""
+    """The merged logs of one partition index, each read when it is asked for, up to its bound.
 
-    def __init__(self, settings: Settings, role: str, partition: int, bounds: Bounds) -> None:
+    `gaps` is what `breaks` accept as lost, by rank.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        role: str,
+        partition: int,
+        bounds: Bounds,
+        breaks: Sequence[Break] = (),
+    ) -> None:
         self.topics = [topic.name for topic in merged_topics(role)]
         self._settings = settings
         self._bounds = [bounds[topic][partition] for topic in self.topics]
         self._next = [low for low, _ in self._bounds]
+        self._read: list[deque[Batch]] = [deque() for _ in self._bounds]
+        self.gaps: dict[int, Gaps] = {
+            rank: gaps_of(breaks, topic, partition) for rank, topic in enumerate(self.topics)
+        }
         self._consumers: list[Consumer] = []
         for topic, (low, _) in zip(self.topics, self._bounds, strict=True):
             consumer = new_consumer(settings, {"queued.max.messages.kbytes": _READ_AHEAD_KILOBYTES})
@@ -49,8 +65,15 @@ class RecordedLogs:
             LogTrimmed: it deleted the records before they were read.
         """
         end = self._bounds[rank][1]
-        if self._next[rank] >= end:
-            return None
+        if not self._read[rank]:
+            if follow(self.gaps[rank], self._next[rank]) >= end:
+                return None
+            self._read[rank].extend(from_librdkafka(self._messages(rank, end)))
+        fetched = self._read[rank].popleft().fetched()
+        self._next[rank] = fetched.first_offset + len(fetched.values)
+        return fetched
+
+    def _messages(self, rank: int, end: int) -> list[Message]:
         heard = time.monotonic()
         while True:
             wanted = min(_FETCH_RECORDS, end - self._next[rank])
@@ -62,12 +85,9 @@ class RecordedLogs:
                     raise read_failure(self._settings, self._consumers[rank], message, error)
             messages = [message for message in messages if message.offset() < end]
             if messages:
-                break
+                return messages
             if time.monotonic() - heard > SILENCE_SECONDS_MAX:
                 raise unreachable(self._settings, KafkaException(KafkaError(KafkaError._TIMED_OUT)))
-        fetched = from_librdkafka(messages).fetched()
-        self._next[rank] = fetched.first_offset + len(fetched.values)
-        return fetched
 
     def rest(self, topic: str) -> Iterator[Fetched]:
         """What is left of a log."""

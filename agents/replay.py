@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tidegate.agents.bindings import recorded_bindings
+from tidegate.agents.breaks import recorded_breaks
 from tidegate.agents.decider import decider_factory
 from tidegate.agents.engine import fingerprint
 from tidegate.agents.joiner import joiner_factory
 from tidegate.agents.kafka import Record, new_consumer, read_topic, watermarks
 from tidegate.agents.recorded import RecordedLogs
 from tidegate.agents.settings import Settings
+from tidegate.schemas.breaks import Break
 from tidegate.schemas.errors import LogTrimmed, UnknownSchemaId
 from tidegate.schemas.partitioner import partition_of
 from tidegate.streams.folding import PartitionFold
@@ -47,12 +49,16 @@ class Incomparable:
 
 @dataclass(slots=True)
 class Report:
-    """Outcome of an audit. `tallies` by topic; differences in the order of log time."""
+    """Outcome of an audit. `tallies` by topic; differences in the order of log time.
+
+    `accepted` is what people accepted as lost of the logs that were read.
+    """
 
     engine: str
     tallies: dict[str, Tally] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     incomparable: list[Incomparable] = field(default_factory=list)
+    accepted: list[Break] = field(default_factory=list)
     first_observation: Difference | None = None
     first_decision: Covered | None = None
     records: int = 0
@@ -91,7 +97,7 @@ class Replay:
         self._bounds = _all_bounds(settings)
         # Asked for after the ends: what was written from the logs used no later binding.
         self._bindings = recorded_bindings(settings)
-        self.report = Report(fingerprint(settings))
+        self.report = Report(fingerprint(settings), accepted=recorded_breaks(settings))
         self._observations = ObservationAudit(self.report.engine)
         self._decisions: list[DecisionAudit] = []
 
@@ -126,9 +132,10 @@ class Replay:
         handler = decider_factory(self._settings, self.report.engine, self._bindings)(
             partition, lambda output: audit.derived(output.topic, output.value)
         )
-        with RecordedLogs(self._settings, "decider", partition, self._bounds) as logs:
+        with self._logs("decider", partition) as logs:
             needed = [(topic, partition) for topic in ("decisions", *logs.topics)]
             fold = PartitionFold(partition, len(logs.topics), handler)
+            fold.accept(logs.gaps)
 
             def derive() -> None:
                 if self._fold(fold, logs):
@@ -163,10 +170,11 @@ class Replay:
 
         make = joiner_factory(self._settings, self.report.engine, self._bindings)
         handler = make(partition, compare)
-        with RecordedLogs(self._settings, "joiner", partition, self._bounds) as logs:
+        with self._logs("joiner", partition) as logs:
             needed = [(topic, partition) for topic in logs.topics]
             needed += [("observations", each) for each in self._bounds["observations"]]
             fold = PartitionFold(partition, len(logs.topics), handler)
+            fold.accept(logs.gaps)
 
             def derive() -> None:
                 if self._fold(fold, logs):
@@ -176,6 +184,10 @@ class Replay:
         self._tell_cut("observations", partition, needed)
 
     # -- both
+
+    def _logs(self, role: str, partition: int) -> RecordedLogs:
+        breaks = self.report.accepted
+        return RecordedLogs(self._settings, role, partition, self._bounds, breaks)
 
     def _cut(self, places: Sequence[Place]) -> list[str]:
         """Logs that are not there from their beginning, and where they begin."""

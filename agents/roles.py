@@ -29,5 +29,7 @@ FOLDING_ROLES: Mapping[str, FoldingRole] = {"joiner": _joiner, "decider": _decid
 """Their merged topics are in `schemas.topics.merged_topics(role)`."""
 
 TICKER = "ticker"
+ALERTER = "alerter"
+"""Tells people; it is no part of deciding, and started where `alerts` has addresses."""
 ROLES = (TICKER, *FOLDING_ROLES)
 """In the order they are started: first ticks precede everything."""

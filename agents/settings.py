@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from tidegate.agents.alert_settings import AlertSettings, read_alerts
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.topics import TOPICS, Topic, partition_count
 
@@ -48,6 +49,7 @@ class Settings:
     buffered_records: int = 4_000
     session_timeout_seconds: float = 10.0
     instance_id: str = ""
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     # -- part of the engine
     emit_interval_ms: int = 100
     facts_per_batch: int = 5_000
@@ -176,6 +178,8 @@ def _convert(name: str, raw: Any) -> Any:
                 "must be a map of client settings, such as bootstrap.servers: HOST:PORT"
             )
         return {str(key): str(value) for key, value in raw.items()}
+    if name == "alerts":
+        return read_alerts(raw)
     kind = str(_FIELDS[name].type)
     if kind in ("int", "float"):
         try:

@@ -15,7 +15,7 @@ from multiprocessing.context import SpawnProcess
 
 from tidegate.agents.failstop import EXIT_DONE, EXIT_FAIL_STOP
 from tidegate.agents.log import configure_logs
-from tidegate.agents.roles import ROLES
+from tidegate.agents.roles import ALERTER, ROLES
 from tidegate.agents.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Supervisor:
     def _start(self, role: str) -> None:
         port = self._settings.web_port
         # Each role shows itself: on neighbouring ports when a port is given.
-        settings = replace(self._settings, web_port=port and port + ROLES.index(role))
+        settings = replace(self._settings, web_port=port and port + self._roles.index(role))
         process = _processes.Process(
             target=_run,
             args=(settings, role, self._log_level),
@@ -118,7 +118,8 @@ def _run(settings: Settings, role: str, log_level: int) -> None:
 def supervise(settings: Settings, log_level: int = logging.INFO) -> int:
     """All roles until SIGTERM or SIGINT; the exit code."""
     configure_logs("worker", log_level)
-    supervisor = Supervisor(settings, log_level=log_level)
+    roles = (*ROLES, ALERTER) if settings.alerts.addresses else ROLES
+    supervisor = Supervisor(settings, roles, log_level=log_level)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     supervisor.start()

@@ -9,27 +9,29 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
+from tidegate.agents.alerter import Alerter, AppriseNotifier
 from tidegate.agents.app import build_app
 from tidegate.agents.engine import fingerprint
 from tidegate.agents.failstop import EXIT_DONE, fail_stop
 from tidegate.agents.hosting.checkpoints import Checkpoints
 from tidegate.agents.hosting.gauges import Gauges
 from tidegate.agents.hosting.host import HandlerFactory, Host
+from tidegate.agents.hosting.pins import PinWatch
 from tidegate.agents.hosting.publisher import Publisher
 from tidegate.agents.instance import instance_id
 from tidegate.agents.metrics import Metrics, Sample
 from tidegate.agents.registry import Registry, open_registry
-from tidegate.agents.roles import FOLDING_ROLES, TICKER, FoldingRole
+from tidegate.agents.roles import ALERTER, FOLDING_ROLES, TICKER, FoldingRole
 from tidegate.agents.settings import Settings
 from tidegate.agents.startup import check_startup
 from tidegate.agents.ticker import Ticker
 from tidegate.agents.watchdog import Observed, Watchdog
 from tidegate.agents.web import Web
-from tidegate.schemas.errors import TidegateError
+from tidegate.schemas.errors import DefinitionError, TidegateError
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class Worker:
             publisher=publisher,
             checkpoints=checkpoints,
         )
+        self._pins = PinWatch(settings, role)
         self._watchdog = Watchdog(self._gauges.observe)
         self._web = Web(
             settings.web_host,
@@ -87,10 +90,12 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in _stop_signals():
             loop.add_signal_handler(number, stop.set)
-        app = build_app(self._settings, self._role, self._host.topics, self._host)
+        topics = self._host.topics
+        app = build_app(self._settings, self._role, topics, self._host, self._pins.fail)
         self._gauges.transport = app.consumer.counters
         self._web.start()
         self._gauges.ends.start()
+        self._pins.start()
         _log.info("starting", extra={"engine": self._engine, "broker": self._settings.bootstrap})
         house = loop.create_task(self._keep_house(app))
         starting = loop.create_task(app.start())
@@ -138,6 +143,8 @@ def run_role(
     check_startup(settings)
     if role == TICKER:
         return _run_ticker(settings)
+    if role == ALERTER:
+        return _run_alerter(settings)
     named = replace(settings, instance_id=instance_id(settings, role))
     engine = fingerprint(settings)
     registry = open_registry(settings)
@@ -174,22 +181,47 @@ def _stop_signals() -> list[signal.Signals]:
 
 
 def _run_ticker(settings: Settings) -> int:
-    stopped = threading.Event()
-    for number in _stop_signals():
-        signal.signal(number, lambda *_: stopped.set())
     ticker = Ticker(settings)
 
     def observe() -> Observed:
         return Observed(time.monotonic(), ticker.beat_at, {}, ticker.tick_age())
 
+    return _run_watched(settings, observe, ticker.samples, ticker.run)
+
+
+def _run_alerter(settings: Settings) -> int:
+    if not settings.alerts.addresses:
+        raise DefinitionError(
+            "the alerter has nobody to tell", ("add alerts: {addresses: [...]} to tidegate.yaml",)
+        )
+    stopped = threading.Event()
+    alerter = Alerter(settings, AppriseNotifier(settings.alerts.addresses), stopped.wait)
+
+    def observe() -> Observed:
+        return Observed(time.monotonic(), alerter.beat_at, {}, 0.0)
+
+    return _run_watched(settings, observe, alerter.samples, alerter.run, stopped)
+
+
+def _run_watched(
+    settings: Settings,
+    observe: Callable[[], Observed],
+    counted: Callable[[], Iterator[Sample]],
+    run: Callable[[threading.Event], None],
+    stopped: threading.Event | None = None,
+) -> int:
+    """Run a role without a fold, with health and metrics, until asked to stop."""
+    stop = stopped or threading.Event()
+    for number in _stop_signals():
+        signal.signal(number, lambda *_: stop.set())
     watchdog = Watchdog(observe)
 
     def samples() -> Iterator[Sample]:
         yield Sample("tidegate_healthy", not watchdog.verdict.faults)
-        yield from ticker.samples()
+        yield from counted()
 
     web = Web(settings.web_host, settings.web_port, lambda: watchdog.verdict, Metrics(samples))
     web.start()
     watchdog.start()
-    ticker.run(stopped)
+    run(stop)
     return EXIT_DONE

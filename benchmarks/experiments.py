@@ -35,7 +35,8 @@ def manifest(hold: str = "10m", min_samples: int = 1_000) -> ExperimentSpec:
             {"metric": "latency", "max": "500ms", "min_samples": 500, "on_breach": "pause"},
         ],
         "release": [
-            {"canary": {"weights": ["50%"], "hold": hold, "min_samples": min_samples}},
+            {"canary": {"weights": ["50%"], "cap": "50%", "hold": hold,
+                        "min_samples": min_samples}},
             {"full": {"keep_previous": "1h"}},
         ],
     }  # fmt: skip

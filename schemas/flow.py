@@ -11,7 +11,7 @@ from tidegate.schemas.topics import DAY_MS, TOPICS, Topic
 _ROLES = ("client", "joiner", "decider", "commands")
 _NAMES = {"client": "serving client", "commands": "tidegate commands"}
 # What the agents keep for themselves would hide the way of the data.
-_HOUSEKEEPING = ("snapshots", "schemas", "dead-letters", "clock")
+_HOUSEKEEPING = ("snapshots", "schemas", "breaks", "dead-letters", "clock")
 
 
 def flow_diagram() -> str:

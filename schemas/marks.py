@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 MARKER_BYTES_MAX = 8_192
 MARKER_KINDS = ("barrier", "gap", "time-jump")
 _DIGITS_MAX = 15
+_INPUT_GAP = ("topic", "partition", "begin", "end", "reason", "actor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What must reach a fold in order: engine barrier, gap accepted, time jump."""
+    """What must reach a fold in order: engine barrier, gap accepted, time jump, offsets skipped."""
 
     kind: str
     arguments: Mapping[str, str] = field(default_factory=dict)
@@ -56,9 +57,29 @@ def barrier(engine: str) -> Marker:
     return Marker("barrier", {"engine": engine})
 
 
-def gap(source_partition: int, sequence: int) -> Marker:
+def gap(source_partition: int, sequence: int, reason: str = "", actor: str = "") -> Marker:
     """Accepts that batches of a source partition below `sequence` never come."""
-    return Marker("gap", {"source_partition": str(source_partition), "sequence": str(sequence)})
+    said = {"reason": reason, "actor": actor}
+    return Marker(
+        "gap",
+        {
+            "source_partition": str(source_partition),
+            "sequence": str(sequence),
+            **{name: text for name, text in said.items() if text},
+        },
+    )
+
+
+def input_gap(arguments: Mapping[str, str]) -> Marker:
+    """Tells deciders that records of a joiner's input are accepted as lost: evidence is missing."""
+    return Marker("gap", {name: arguments[name] for name in _INPUT_GAP})
+
+
+def skip(arguments: Mapping[str, str]) -> Marker:
+    """Stands where offsets were skipped. It is made from the topic `breaks` and never read from a
+    log: whoever may write there could otherwise have records passed over.
+    """
+    return Marker("skip", arguments)
 
 
 def tick_headers(log_time_ms: int) -> list[tuple[str, bytes]]:

@@ -70,6 +70,9 @@ _ALL = [
           ("joiner", "decider"), ("joiner", "decider"), bytes_max=LARGE_BYTES),
     Topic("schemas", None, "schema id", "one", "compact", -1, ("joiner", "decider"),
           ("joiner", "decider", "commands", "verify")),
+    # Not in the logs themselves: where retention has deleted records nothing can stand any more.
+    Topic("breaks", None, "topic/partition/offset", "one", "compact", -1, ("commands",),
+          ("joiner", "decider", "verify")),
     Topic("dead-letters", "dead-letter", "topic-partition", "one", "delete", 7 * DAY_MS,
           ("joiner", "decider"), ("commands",)),
     # Nobody merges it: a broker's append time on it tells the ticker how far its own clock is off.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from tidegate.schemas.breaks import Gaps
 from tidegate.schemas.canonical import canonical_json
 from tidegate.schemas.errors import UnknownSchemaId
 from tidegate.schemas.marks import Marker
@@ -77,6 +78,7 @@ class PartitionFold:
     ) -> None:
         self.partition = partition
         self.handler = handler
+        self.gaps: Mapping[int, Gaps] = {}
         self.merge = Merge([0] * ranks, [0] * ranks)
         self.released = 0
         self.log_time_ms = 0
@@ -97,7 +99,12 @@ class PartitionFold:
 
     def start_at(self, next_offsets: tuple[int, ...]) -> None:
         """Begin, without state, at other offsets than 0 (the oldest the logs still hold)."""
-        self.merge = Merge(next_offsets, [0] * len(next_offsets))
+        self.merge = Merge(next_offsets, [0] * len(next_offsets), None, self.gaps)
+
+    def accept(self, gaps: Mapping[int, Gaps]) -> None:
+        """What is accepted as lost, by rank; to be told before anything is loaded or fed."""
+        self.gaps = gaps
+        self.start_at(tuple(self.merge.next_offsets))
 
     def drain(self) -> int:
         """Release all that may be released; returns how many records that were.
@@ -155,7 +162,9 @@ class PartitionFold:
         """Become what `dump` told; the fetch goes on at `merge.fetch_offsets`."""
         end = 4 + int.from_bytes(state[:4], "little")
         position = json.loads(state[4:end])
-        self.merge = Merge(position["next_offsets"], position["log_times_ms"], position["jumps_ms"])
+        self.merge = Merge(
+            position["next_offsets"], position["log_times_ms"], position["jumps_ms"], self.gaps
+        )
         self.released = self._checkpointed = position["released"]
         self.log_time_ms = position["log_time_ms"]
         self._interval_records = position["interval_records"]

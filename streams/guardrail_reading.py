@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail, Metric
@@ -54,6 +54,14 @@ class Reading:
     lower: float | None = None
     upper: float | None = None
     sentence: str = ""
+
+    def saying(self, sentence: str) -> Reading:
+        """The same with another sentence."""
+        return replace(self, sentence=sentence)
+
+    def missing(self, sentence: str) -> Reading:
+        """A breach for want of data: nothing else is known."""
+        return replace(self, verdict=Verdict.NO_DATA, sentence=sentence)
 
     def to_dict(self) -> dict[str, Any]:
         """As evidence."""

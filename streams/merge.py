@@ -8,10 +8,11 @@ at once. The cost is per segment, not per record.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tidegate.schemas.breaks import Gaps, follow
 from tidegate.schemas.errors import TidegateError
 from tidegate.schemas.marks import Mark, Marker, Tick, announced_ms
 
@@ -96,6 +97,7 @@ class Merge:
         "_buffered",
         "_fed_jumps_ms",
         "_fed_times_ms",
+        "_gaps",
         "_segments",
         "fetch_offsets",
         "jumps_ms",
@@ -108,8 +110,12 @@ class Merge:
         next_offsets: Sequence[int],
         log_times_ms: Sequence[int],
         jumps_ms: Sequence[int] | None = None,
+        gaps: Mapping[int, Gaps] | None = None,
     ) -> None:
-        """Start, or go on at a position: what `next_offsets`, `log_times_ms`, `jumps_ms` told."""
+        """Start, or go on at a position: what `next_offsets`, `log_times_ms`, `jumps_ms` told.
+
+        `gaps` has, by rank, what is accepted as lost; where records are missing its marker stands.
+        """
         self.next_offsets = list(next_offsets)
         self.log_times_ms = list(log_times_ms)
         self.jumps_ms = list(jumps_ms) if jumps_ms is not None else [0] * len(self.next_offsets)
@@ -118,6 +124,9 @@ class Merge:
         self._fed_jumps_ms = list(self.jumps_ms)
         self._segments: list[deque[Segment]] = [deque() for _ in self.next_offsets]
         self._buffered = [0] * len(self.next_offsets)
+        self._gaps = gaps or {}
+        for rank in self._gaps:
+            self._pass_gaps(rank)
 
     def feed(self, rank: int, fetched: Fetched) -> None:
         """Take a fetch; what was fed before is trimmed.
@@ -150,6 +159,12 @@ class Merge:
         self._fed_times_ms[rank], self._fed_jumps_ms[rank] = time_ms, jump_ms
         self._buffered[rank] += stop - start
         self.fetch_offsets[rank] = fetched.first_offset + stop
+        if rank in self._gaps:
+            self._pass_gaps(rank)
+
+    def after(self, rank: int, offset: int) -> int:
+        """Where the log goes on when `offset` is next: behind what is accepted as lost there."""
+        return follow(self._gaps.get(rank, {}), offset)
 
     def buffered(self, rank: int) -> int:
         """How many records of a log are fed and not yet released."""
@@ -193,6 +208,8 @@ class Merge:
             stop = start + limit
         self._buffered[rank] -= stop - start
         self.next_offsets[rank] += stop - start
+        if isinstance(mark, Marker) and mark.kind == "skip":
+            self.next_offsets[rank] = int(mark.arguments["end"])
         self.log_times_ms[rank], self.jumps_ms[rank] = time_ms, jump_ms
         first = start if mark is None else start + 1
         run = None
@@ -200,6 +217,16 @@ class Merge:
             offset = fetched.first_offset + first
             run = Run(rank, time_ms, offset, fetched.values, first, stop, fetched.timestamps)
         return stop - start, mark if isinstance(mark, Marker) else None, run
+
+    def _pass_gaps(self, rank: int) -> None:
+        """Put markers where the log goes on behind accepted gaps; each counts as one record."""
+        gaps = self._gaps[rank]
+        while (offset := self.fetch_offsets[rank]) in gaps:
+            nothing = Fetched(offset, [None], [], lambda index: 0)
+            time_ms, jump_ms = self._fed_times_ms[rank], self._fed_jumps_ms[rank]
+            self._segments[rank].append(Segment(time_ms, nothing, 0, 1, gaps[offset], jump_ms))
+            self._buffered[rank] += 1
+            self.fetch_offsets[rank] = int(gaps[offset].arguments["end"])
 
 
 def _after_tick(time_ms: int, jump_ms: int, tick_ms: int) -> int:

@@ -57,6 +57,19 @@ def test_tables_say_everything_once(document: Path) -> None:
         assert [name for name in subjects if subjects.count(name) > 1] == []
 
 
+def test_promises_of_recovery_name_tests_that_are_there() -> None:
+    """Every test that the page of faults says holds a promise exists."""
+    page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    table = page.split("## Merge and recovery, row by row")[1].split("## What remains")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 10
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), test
+
+
 def test_commands_of_later_versions_are_told_to_those_who_read() -> None:
     """What `tidegate` refuses as not in this version stands in the changelog and in the manual."""
     from tidegate.agents.commands.main import LATER

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from tidegate.agents.commands.options import Output, OutputOption, declare
+from tidegate.agents.commands.options import (
+    ActorOption,
+    Output,
+    OutputOption,
+    ReasonOption,
+    declare,
+)
 from tidegate.agents.settings import Settings
 
 KafkaOption = Annotated[
@@ -33,6 +39,7 @@ class Role(StrEnum):
     ticker = "ticker"
     joiner = "joiner"
     decider = "decider"
+    alerter = "alerter"
 
 
 def _demo(settings: Settings, kafka: KafkaOption = "embedded") -> int:
@@ -52,7 +59,8 @@ def _up(settings: Settings, kafka: KafkaOption = "embedded") -> int:
 def _worker(
     settings: Settings,
     role: Annotated[
-        Role | None, typer.Option("--role", help="Only this one; all three when not given.")
+        Role | None,
+        typer.Option("--role", help="Only this one; all when not given (alerter: with `alerts`)."),
     ] = None,
 ) -> int:
     """Join, decide, tick until told to stop; start more to scale."""
@@ -141,12 +149,32 @@ def _mark_gap(
         int, typer.Option("--source-partition", help="Whose batches are missing.")
     ],
     sequence: Annotated[int, typer.Option("--sequence", help="The batch to go on at.")],
+    reason: ReasonOption = "",
+    actor: ActorOption = "",
     output: OutputOption = Output.table,
 ) -> int:
     """Accept that batches of facts are lost; the alert about the gap names the numbers."""
     from tidegate.agents.commands.mark import run_gap
 
-    return run_gap(settings, partition, source_partition, sequence, output)
+    return run_gap(settings, partition, source_partition, sequence, reason, actor, output)
+
+
+def _mark_skip(
+    settings: Settings,
+    topic: Annotated[str, typer.Option("--topic", help="A merged topic, without prefix.")],
+    partition: Annotated[int, typer.Option("--partition", help="Its partition.")],
+    begin: Annotated[int, typer.Option("--from", help="First offset that is missing.")],
+    end: Annotated[int, typer.Option("--to", help="Offset to go on at.")],
+    reason: ReasonOption = "",
+    actor: ActorOption = "",
+    output: OutputOption = Output.table,
+) -> int:
+    """Accept that records of a merged log are lost; the worker that refuses names the offsets.
+
+    Refused while anything can be read there. It needs a reason, and cannot be taken back."""
+    from tidegate.agents.commands.skipping import run_skip
+
+    return run_skip(settings, topic, partition, begin, end, reason, actor, output)
 
 
 def _doctor(settings: Settings, output: OutputOption = Output.table) -> int:
@@ -172,8 +200,9 @@ def add_to(app: typer.Typer) -> None:
     declare(schemas, "check", "schemas")(_schemas_check)
     declare(schemas, "refuse", "schemas")(_schemas_refuse)
     app.add_typer(schemas, name="schemas", rich_help_panel=None)
-    mark = typer.Typer(help="Recorded breaks: barrier, gap.", no_args_is_help=True)
+    mark = typer.Typer(help="Recorded breaks: barrier, gap, skip.", no_args_is_help=True)
     declare(mark, "barrier", "mark")(_mark_barrier)
     declare(mark, "gap", "mark")(_mark_gap)
+    declare(mark, "skip", "mark")(_mark_skip)
     app.add_typer(mark, name="mark", rich_help_panel=None)
     declare(app, "doctor")(_doctor)

@@ -74,6 +74,8 @@ def examine(settings: Settings) -> tuple[list[Finding], bool]:
             findings.append(_guarded("log time", lambda: _log_time(settings)))
     if settings.schema_registry:
         findings.append(_registry(settings))
+    if settings.alerts.addresses:
+        findings.append(_guarded("alerts", lambda: _alerts(settings)))
     return findings, broker.works
 
 
@@ -83,7 +85,9 @@ def _settings(settings: Settings) -> Iterator[tuple[str, str, str]]:
             continue
         origin = settings.origins.get(field.name, "default")
         value = getattr(settings, field.name)
-        if field.name in ("kafka", "schema_registry"):
+        if field.name == "alerts":
+            yield field.name, settings.alerts.shown(), origin
+        elif field.name in ("kafka", "schema_registry"):
             for key, text in value.items():
                 yield f"{field.name}: {key}", "***" if _SECRET.search(key) else text, origin
         else:
@@ -202,6 +206,15 @@ def _web(settings: Settings) -> Finding:
         return Finding("web", False, str(error), "set web_host: 127.0.0.1")
     port = settings.web_port or "any free port"
     return Finding("web", True, f"health and metrics on {settings.web_host}, {port}")
+
+
+def _alerts(settings: Settings) -> Finding:
+    """Addresses are read, not tried: whoever stands behind them would be told of nothing."""
+    from tidegate.agents.alerter import services_of
+
+    number = len(list(services_of(settings.alerts.addresses)))
+    how = 'to send one: apprise -t Tidegate -b "a test" ADDRESS'
+    return Finding("alerts", True, f"addresses that Apprise knows: {number}; {how}")
 
 
 def _registry(settings: Settings) -> Finding:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tidegate.agents.commands.logs import require_topics
 from tidegate.agents.commands.options import EXIT_DONE, Output
+from tidegate.agents.commands.orders import user_name
 from tidegate.agents.commands.printing import print_facts
 from tidegate.agents.settings import Settings
 from tidegate.agents.writing import write_acknowledged
@@ -36,7 +37,7 @@ def run_barrier(settings: Settings, role: str, engine: str, output: Output) -> i
         for topic in merged_topics(role)
         for partition in range(settings.partition_count(topic))
     ]
-    _write(settings, barrier(named), places)
+    write_marker(settings, barrier(named), places)
     facts = {"marker": "barrier", "role": role, "engine": named, "places": len(places)}
     said = (
         f"The log is left to engine {named} from here on. Workers of the role {role} with another"
@@ -47,7 +48,8 @@ def run_barrier(settings: Settings, role: str, engine: str, output: Output) -> i
 
 
 def run_gap(
-    settings: Settings, partition: int, source_partition: int, sequence: int, output: Output
+    settings: Settings, partition: int, source_partition: int, sequence: int, reason: str,
+    actor: str, output: Output,
 ) -> int:
     """Accept that batches of a source partition below `sequence` never come.
 
@@ -63,7 +65,8 @@ def run_gap(
             raise DefinitionError(f"there is no {what} {number}: they are 0 to {count - 1}")
     if sequence < 1:
         raise DefinitionError(f"the next batch is {sequence}; it must be above 0 to leave one out")
-    _write(settings, gap(source_partition, sequence), [("observations", partition)])
+    marker = gap(source_partition, sequence, reason.strip(), actor or user_name())
+    write_marker(settings, marker, [("observations", partition)])
     facts: dict[str, Any] = {
         "marker": "gap", "partition": partition, "source_partition": source_partition,
         "sequence": sequence,
@@ -76,7 +79,13 @@ def run_gap(
     return EXIT_DONE
 
 
-def _write(settings: Settings, marker: Marker, places: list[Place]) -> None:
+def write_marker(settings: Settings, marker: Marker, places: list[Place]) -> None:
+    """Put a marker into every place.
+
+    Raises:
+        DefinitionError: topics are missing.
+        Unreachable: it is not known to be everywhere.
+    """
     require_topics(settings, *sorted({topic for topic, _ in places}))
     headers = marker_headers(marker)
     records = [

@@ -31,12 +31,13 @@ def new_order(
     """The record of an order issued now; it never expires, since log time says when it came."""
     return Control(
         control_id=uuid.uuid4().hex, experiment=experiment, generation=generation, action=action,
-        spec=spec, parent=parent, arguments=dict(arguments or {}), actor=actor or _user(),
+        spec=spec, parent=parent, arguments=dict(arguments or {}), actor=actor or user_name(),
         role=role or OPERATOR_ROLE, reason=reason, issued_at=time.time_ns() // 1_000_000,
     )  # fmt: skip
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Name of whoever runs the command, where nobody says another."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may know no name for its user

@@ -52,6 +52,10 @@ LESSONS: Mapping[str, Lesson] = {
     "schemas refuse": Lesson("tidegate schemas refuse 4711"),
     "mark barrier": Lesson("tidegate mark barrier --role joiner"),
     "mark gap": Lesson("tidegate mark gap --partition 0 --source-partition 2 --sequence 118"),
+    "mark skip": Lesson(
+        "tidegate mark skip --topic outcomes --partition 2 --from 5120 --to 6000"
+        ' --reason "retention was too short"'
+    ),
     "doctor": Lesson("tidegate doctor --bootstrap kafka-1:9092", {1: "something does not work"}),
     "lint": Lesson("tidegate lint -f click-ranker.yaml", done="the manifest is sound", asks=""),
     "apply": Lesson('tidegate apply -f click-ranker.yaml --reason "wider canary"', _ANSWERED),

@@ -62,6 +62,13 @@ def run_verify(settings: Settings, name: str, since: str, until: str, output: Ou
             {"topic": it.topic, "partition": it.partition, "why": it.why}
             for it in report.incomparable
         ],
+        "accepted": [
+            {
+                "topic": it.topic, "partition": it.partition, "from": it.begin, "to": it.end,
+                "reason": it.reason, "actor": it.actor, "accepted_at": it.accepted_at,
+            }
+            for it in report.accepted
+        ],
         "first_observation": report.first_observation and _difference(report.first_observation),
         "first_decision": report.first_decision and _covered(report.first_decision),
     }  # fmt: skip
@@ -102,6 +109,11 @@ def lines_of(facts: dict[str, Any]) -> list[str]:
     told = len(facts["differences"])
     if facts["difference_count"] > told:
         lines.append(f"              and {facts['difference_count'] - told} more")
+    for it in facts["accepted"]:
+        lines.append(
+            f"ACCEPTED      {it['topic']}-{it['partition']} has nothing at offsets {it['from']} to"
+            f" {it['to'] - 1}: {it['reason']} ({it['actor']}, {clock(it['accepted_at'])})"
+        )
     for it in facts["not_comparable"]:
         where = it["topic"] if it["partition"] < 0 else f"{it['topic']}-{it['partition']}"
         lines.append(f"NOT COMPARED  {where}: {it['why']}")

@@ -187,7 +187,7 @@ def _document(settings: Settings) -> dict[str, object]:
     fields = {
         name: getattr(settings, name)
         for name in Settings.__dataclass_fields__
-        if name != "origins" and getattr(settings, name) != getattr(defaults, name)
+        if name not in ("origins", "alerts") and getattr(settings, name) != getattr(defaults, name)
     }
     return {
         name: str(value) if isinstance(value, Path) else value for name, value in fields.items()

@@ -79,9 +79,16 @@ class Checkpoints:
         self._tasks: set[asyncio.Task[None]] = set()
         self._packer = ThreadPoolExecutor(1, thread_name_prefix="tidegate-pack")
         self.statistics = CheckpointStatistics()
+        self._topic_ids: tuple[str, ...] = ()
 
-    def adopt(self, partition: int, restored: Restored) -> None:
-        """Remember what the topic holds for a partition this worker was given."""
+    def adopt(
+        self, partition: int, restored: Restored, topic_ids: tuple[str, ...] = ()
+    ) -> None:
+        """Remember what the topic holds for a partition this worker was given.
+
+        `topic_ids` are those of the merged topics: what its checkpoints will be taken of.
+        """
+        self._topic_ids = topic_ids if any(topic_ids) else ()
         self._logs[partition] = _Log(list(restored.known))
         for released in restored.conflicts:
             self._alarm(partition, released, "two digests in the topic")
@@ -122,7 +129,7 @@ class Checkpoints:
         began = time.monotonic()
         loop = asyncio.get_running_loop()
         packed = await loop.run_in_executor(
-            self._packer, pack, self._role, self._engine, checkpoint
+            self._packer, pack, self._role, self._engine, checkpoint, self._topic_ids
         )
         manifest = packed.manifest
         self._compare(log, manifest)

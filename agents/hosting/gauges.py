@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from tidegate.agents.hosting.checkpoints import Checkpoints
 from tidegate.agents.hosting.ends import Ends, LogEnd
 from tidegate.agents.hosting.host import Host
+from tidegate.agents.hosting.partitions import skipped_offsets
 from tidegate.agents.hosting.publisher import Publisher
 from tidegate.agents.metrics import Sample, fold_samples
 from tidegate.agents.settings import Settings
@@ -104,6 +105,8 @@ class Gauges:
             label = str(partition)
             yield Sample("tidegate_released_records_total", hosted.fold.released, (label,))
             yield from fold_samples(partition, hosted.fold.handler.counters())
+            for name, skipped in zip(self._names, skipped_offsets(hosted.fold), strict=True):
+                yield Sample("tidegate_skipped_offsets_total", skipped, (name, label))
             for name, position in zip(self._names, hosted.fold.merge.fetch_offsets, strict=True):
                 end = self.ends.end(name, partition)
                 if end is not None:

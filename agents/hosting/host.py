@@ -18,6 +18,7 @@ from tidegate.agents.hosting.partitions import (
     TimedFold,
     place,
     read_watermarks,
+    whole_indexes,
 )
 from tidegate.agents.hosting.publisher import Publisher
 from tidegate.agents.hosting.restore import restore
@@ -109,6 +110,11 @@ class Host:
         hosted = self._partitions.get(partition)
         return hosted.fold.merge.buffered(self._ranks[topic]) if hosted else 0
 
+    def after(self, topic: str, partition: int, offset: int) -> int:
+        """Where the log goes on when `offset` is next: behind what is accepted as lost there."""
+        hosted = self._partitions.get(partition)
+        return hosted.fold.merge.after(self._ranks[topic], offset) if hosted else offset
+
     def feed(self, topic: str, partition: int, fetched: Fetched) -> None:
         """Feed, drain, and let outputs go out. A fetch of a partition that is gone is nothing."""
         hosted = self._partitions.get(partition)
@@ -151,7 +157,7 @@ class Host:
             self._fail("partitions could not be taken over", error)
 
     async def _assign(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        mine = self._co_partitioned(partitions)
+        mine = whole_indexes(partitions, self._topics, self._role)
         for partition in [kept for kept in self._partitions if kept not in mine]:
             # Determinism makes memory as good as a checkpoint; what left may have moved on.
             del self._partitions[partition]
@@ -171,20 +177,6 @@ class Host:
             for rank, topic in enumerate(self._topics)
         }
 
-    def _co_partitioned(self, partitions: Collection[TopicPartition]) -> list[int]:
-        owned: dict[int, set[str]] = {}
-        for topic, partition in partitions:
-            owned.setdefault(partition, set()).add(topic)
-        for partition in sorted(owned):
-            missing = sorted(set(self._topics) - owned[partition])
-            if missing:
-                raise DefinitionError(
-                    f"partition {partition} was assigned without {', '.join(missing)}: all workers "
-                    f"of the role {self._role} must subscribe to the same topics with the same "
-                    "number of partitions; run `tidegate topics check`"
-                )
-        return sorted(owned)
-
     def _load(self, partition: int) -> HostedPartition:
         began = time.monotonic()
         restored = restore(self._settings, self._role, partition, self._engine)
@@ -199,7 +191,7 @@ class Host:
             self._staggered_records(partition),
         )
         place(fold, self._topics, restored, held)
-        self._checkpoints.adopt(partition, restored)
+        self._checkpoints.adopt(partition, restored, held.topic_ids)
         hosted = HostedPartition(
             fold, self._topics, held.high, self._staggered_start(partition), saved=fold.released
         )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
+from tidegate.agents.breaks import recorded_breaks
+from tidegate.agents.hosting.pins import check_ids, read_pins
 from tidegate.agents.hosting.restore import Restored
 from tidegate.agents.kafka import new_consumer, watermarks
 from tidegate.agents.settings import Settings
+from tidegate.agents.transport.flow import TopicPartition
+from tidegate.schemas.breaks import Gaps, follow, gaps_of
 from tidegate.schemas.errors import DefinitionError
-from tidegate.schemas.topics import merged_topics
+from tidegate.schemas.topics import TOPICS, merged_topics
 from tidegate.streams.folding import PartitionFold
 
 
@@ -19,10 +24,15 @@ class Halt(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """What the logs of a partition index hold: oldest offsets, and the ends, by rank."""
+    """What the logs of a partition index hold, by rank: oldest offsets, ends, accepted losses.
+
+    `topic_ids` are Kafka's own, empty where the broker tells none.
+    """
 
     low: tuple[int, ...]
     high: tuple[int, ...]
+    gaps: Mapping[int, Gaps] = field(default_factory=dict)
+    topic_ids: tuple[str, ...] = ()
 
 
 class TimedFold(PartitionFold):
@@ -73,11 +83,34 @@ class HostedPartition:
         return True
 
 
+def whole_indexes(
+    assigned: Collection[TopicPartition], topics: tuple[str, ...], role: str
+) -> list[int]:
+    """Partition indexes that were assigned, ascending.
+
+    Raises:
+        DefinitionError: one was assigned without some of its topics.
+    """
+    owned: dict[int, set[str]] = {}
+    for topic, partition in assigned:
+        owned.setdefault(partition, set()).add(topic)
+    for partition in sorted(owned):
+        missing = sorted(set(topics) - owned[partition])
+        if missing:
+            raise DefinitionError(
+                f"partition {partition} was assigned without {', '.join(missing)}: all workers "
+                f"of the role {role} must subscribe to the same topics with the same "
+                "number of partitions; run `tidegate topics check`"
+            )
+    return sorted(owned)
+
+
 def read_watermarks(settings: Settings, role: str, partition: int) -> Watermarks:
     """Ask the broker what the logs of a partition index hold. Blocks; made for a thread.
 
     Raises:
         Unreachable: no broker answered in time.
+        DefinitionError: what is accepted as lost contradicts itself, or a topic is gone.
     """
     consumer = new_consumer(settings)
     try:
@@ -87,7 +120,13 @@ def read_watermarks(settings: Settings, role: str, partition: int) -> Watermarks
         ]
     finally:
         consumer.close()
-    return Watermarks(tuple(low for low, _ in pairs), tuple(high for _, high in pairs))
+    breaks = recorded_breaks(settings)
+    gaps = {
+        rank: gaps_of(breaks, topic.name, partition)
+        for rank, topic in enumerate(merged_topics(role))
+    }
+    low, high = tuple(low for low, _ in pairs), tuple(high for _, high in pairs)
+    return Watermarks(low, high, gaps, tuple(pin.topic_id for pin in read_pins(settings, role)))
 
 
 def place(
@@ -95,10 +134,14 @@ def place(
 ) -> None:
     """Put a new fold where it goes on: at its checkpoint, or where the logs begin.
 
+    What is accepted as lost is passed over; a fold without state needs nothing before its logs.
+
     Raises:
         DefinitionError: the logs no longer hold what comes after the checkpoint, or never did.
     """
+    fold.accept({rank: gaps for rank, gaps in held.gaps.items() if gaps})
     if restored.manifest is not None and restored.state is not None:
+        check_ids(restored.manifest, topics, held.topic_ids)
         check_positions(restored.manifest.next_offsets, topics, fold.partition, held)
         fold.load(restored.state)
     elif any(held.low):
@@ -122,11 +165,14 @@ def check_positions(
             f"version merges {len(topics)}: start the version that made it"
         )
     faults = []
-    for topic, position, low, high in zip(topics, next_offsets, held.low, held.high, strict=True):
+    for rank, topic in enumerate(topics):
+        position = follow(held.gaps.get(rank, {}), next_offsets[rank])
+        low, high = held.low[rank], held.high[rank]
         if position < low:
             faults.append(
                 f"{topic}-{partition}: the checkpoint needs offset {position}, retention has "
-                f"deleted everything before {low}; {low - position} records were never counted"
+                f"deleted everything before {low}; {low - position} records were never counted. "
+                f"Accept it with {skip_command(topic, partition, position, low)}"
             )
         elif position > high:
             faults.append(
@@ -136,7 +182,28 @@ def check_positions(
     if faults:
         raise DefinitionError(
             f"partition {partition} cannot go on from its checkpoint: its logs and the checkpoint "
-            "do not belong together. Restore the topics, or start with empty ones under another "
-            "`prefix`",
+            "do not belong together. Restore the topics, accept what can be accepted, or start "
+            "with empty ones under another `prefix`",
             tuple(faults),
         )
+
+
+def skipped_offsets(fold: PartitionFold) -> list[int]:
+    """How many offsets were passed over as accepted losses so far, by rank."""
+    return [
+        sum(
+            int(gap.arguments["end"]) - begin
+            for begin, gap in fold.gaps.get(rank, {}).items()
+            if begin < position
+        )
+        for rank, position in enumerate(fold.merge.next_offsets)
+    ]
+
+
+def skip_command(topic: str, partition: int, begin: int, end: int) -> str:
+    """The command that accepts a loss; `topic` is the full name."""
+    name = next(name for name in sorted(TOPICS, key=len) if topic.endswith(name))
+    return (
+        f"`tidegate mark skip --topic {name} --partition {partition} --from {begin} --to {end} "
+        "--reason ...`"
+    )

@@ -83,8 +83,8 @@ class _Tail:
                 yield manifest, state
 
 
-def restore(settings: Settings, role: str, partition: int, engine: str) -> Restored:
-    """Read the checkpoint to go on from. Blocks; made for a thread.
+def restore(settings: Settings, role: str, partition: int, engine: str | None) -> Restored:
+    """Read the checkpoint to go on from; without an engine, whoever made it. Blocks.
 
     Raises:
         DefinitionError: the highest checkpoint belongs to another engine.
@@ -104,7 +104,8 @@ def restore(settings: Settings, role: str, partition: int, engine: str) -> Resto
     conflicts = tuple(sorted(tail.conflicts))
     if found is None:
         return Restored(None, None, tail.known(), conflicts)
-    check_engine(found[0], engine)
+    if engine is not None:
+        check_engine(found[0], engine)
     return Restored(found[0], found[1], tail.known(), conflicts)
 
 

@@ -26,6 +26,8 @@ class Manifest:
     """What a checkpoint holds. `digest` covers every other field but `chunks`, and the state.
 
     `barrier` names the engine for which the old one left this state, else it is empty.
+    `topic_ids` are Kafka's own of the merged topics, by rank: one that was made anew has another.
+    Empty where the broker tells none, and in checkpoints of versions that did not pin them.
     """
 
     role: str
@@ -37,6 +39,7 @@ class Manifest:
     barrier: str
     chunks: int
     digest: str
+    topic_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,9 @@ class Packed:
     chunks: tuple[bytes, ...]
 
 
-def pack(role: str, engine: str, checkpoint: Checkpoint) -> Packed:
+def pack(
+    role: str, engine: str, checkpoint: Checkpoint, topic_ids: tuple[str, ...] = ()
+) -> Packed:
     """Compress and sign off a checkpoint. Slow for large states; made for a thread."""
     compressed = bytes(cramjam.zstd.compress(checkpoint.state, _ZSTD_LEVEL))
     starts = range(0, len(compressed), CHUNK_BYTES)
@@ -60,6 +65,7 @@ def pack(role: str, engine: str, checkpoint: Checkpoint) -> Packed:
         "log_times_ms": checkpoint.log_times_ms,
         "engine": engine,
         "barrier": checkpoint.barrier,
+        **({"topic_ids": topic_ids} if topic_ids else {}),
     }
     digest = _digest(identity, checkpoint.state)
     return Packed(Manifest(**identity, chunks=len(chunks), digest=digest), chunks)
@@ -75,6 +81,8 @@ def unpack(manifest: Manifest, chunks: list[bytes]) -> bytes | None:
         return None
     identity = asdict(manifest)
     del identity["chunks"], identity["digest"]
+    if not manifest.topic_ids:
+        del identity["topic_ids"]
     return state if _digest(identity, state) == manifest.digest else None
 
 
@@ -97,6 +105,7 @@ def decode_manifest(value: bytes) -> Manifest | None:
             barrier=str(fields["barrier"]),
             chunks=int(fields["chunks"]),
             digest=str(fields["digest"]),
+            topic_ids=tuple(str(topic_id) for topic_id in fields.get("topic_ids", ())),
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

@@ -43,7 +43,7 @@ class AiokafkaConsumer(BatchConsumer):
             if not self._is_batched(tp):
                 records[tp] = fetched
             elif tp in self._deliveries:
-                batches.append((tp, from_aiokafka(fetched)))
+                batches += [(tp, batch) for batch in from_aiokafka(fetched)]
         return batches, records
 
     def _discard(self, tp: TP) -> None:

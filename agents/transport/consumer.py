@@ -83,7 +83,7 @@ class BatchConsumer(PositionedConsumer):
                 if not self._still(generation):
                     self._discard(tp)
                     continue
-                rest = batch.trimmed(self._deliveries[tp].expected)
+                rest = self._rest(tp, batch)
                 if rest is not batch:
                     self.counters.trimmed += 1
                 if rest is not None:
@@ -107,6 +107,21 @@ class BatchConsumer(PositionedConsumer):
             and not self._seek_due
             and generation == self.app.consumer_generation_id
         )
+
+    def _rest(self, tp: TP, batch: Batch) -> Batch | None:
+        """What of a batch is news. It may begin behind a hole, if that is accepted.
+
+        Raises:
+            OffsetHole: records are missing before it.
+        """
+        deliveries = self._deliveries[tp]
+        if batch.first_offset > deliveries.expected:
+            flow = self.batching.flow
+            deliveries.expected = flow.after(tp.topic, tp.partition, deliveries.expected)
+        try:
+            return batch.trimmed(deliveries.expected)
+        except OffsetHole as hole:
+            raise OffsetHole(f"{hole} of {tp.topic}-{tp.partition}") from None
 
     def _discard(self, tp: TP) -> None:
         """A fetch of `tp` is dropped; Faust seeks before the flow resumes, so it is read again."""
@@ -169,6 +184,7 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, OffsetHole):
         return (
             f"the log has a hole: {error}; merged topics must not be compacted nor written by "
-            "transactional producers"
+            "transactional producers. If nothing is to be had of it any more, accept it with "
+            "`tidegate mark skip`, and start again"
         )
     return f"fetching failed: {error!r}"

@@ -69,17 +69,20 @@ class Batch:
         return None
 
 
-def from_aiokafka(records: Sequence[Any]) -> Batch:
-    """A batch of aiokafka's `ConsumerRecord`s, all of one topic-partition, ascending.
+def from_aiokafka(records: Sequence[Any]) -> list[Batch]:
+    """Batches of aiokafka's `ConsumerRecord`s, all of one topic-partition, ascending.
 
-    Raises:
-        OffsetHole: an offset is missing among them.
+    One, unless offsets are missing among them; whether they may be is the consumer's to know.
     """
-    first, last = records[0].offset, records[-1].offset
-    if last - first + 1 != len(records):
-        _raise_hole(*_find_hole([record.offset for record in records]))
+    if records[-1].offset - records[0].offset + 1 == len(records):
+        return [_of_aiokafka(records)]
+    runs = dense_runs([record.offset for record in records])
+    return [_of_aiokafka(records[start:stop]) for start, stop in runs]
+
+
+def _of_aiokafka(records: Sequence[Any]) -> Batch:
     return Batch(
-        first,
+        records[0].offset,
         [record.value for record in records],
         lambda index: records[index].headers,
         lambda index: records[index].timestamp,
@@ -87,17 +90,20 @@ def from_aiokafka(records: Sequence[Any]) -> Batch:
     )
 
 
-def from_librdkafka(messages: Sequence[Any]) -> Batch:
-    """A batch of confluent-kafka's `Message`s, all of one topic-partition, ascending.
+def from_librdkafka(messages: Sequence[Any]) -> list[Batch]:
+    """Batches of confluent-kafka's `Message`s, all of one topic-partition, ascending.
 
-    Raises:
-        OffsetHole: an offset is missing among them.
+    One, unless offsets are missing among them; whether they may be is the consumer's to know.
     """
-    first, last = messages[0].offset(), messages[-1].offset()
-    if last - first + 1 != len(messages):
-        _raise_hole(*_find_hole([message.offset() for message in messages]))
+    if messages[-1].offset() - messages[0].offset() + 1 == len(messages):
+        return [_of_librdkafka(messages)]
+    runs = dense_runs([message.offset() for message in messages])
+    return [_of_librdkafka(messages[start:stop]) for start, stop in runs]
+
+
+def _of_librdkafka(messages: Sequence[Any]) -> Batch:
     return Batch(
-        first,
+        messages[0].offset(),
         [message.value() for message in messages],
         lambda index: messages[index].headers(),
         lambda index: messages[index].timestamp()[1],
@@ -124,11 +130,19 @@ def find_marks(
     return marks
 
 
-def _find_hole(offsets: Sequence[int]) -> tuple[int, int]:
-    for offset, following in pairwise(offsets):
-        if following != offset + 1:
-            return offset + 1, following
-    raise AssertionError("offsets are dense")
+def dense_runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """Index ranges without a missing offset, of ascending offsets.
+
+    >>> dense_runs([5, 6, 9])
+    [(0, 2), (2, 3)]
+    """
+    starts = [0]
+    starts += [
+        index
+        for index, (offset, following) in enumerate(pairwise(offsets), start=1)
+        if following != offset + 1
+    ]
+    return list(pairwise([*starts, len(offsets)]))
 
 
 def _raise_hole(expected: int, found: int) -> NoReturn:

@@ -45,6 +45,9 @@ class Flow(Protocol):
         cancelled while it waits, when the group changes again, and is then called anew.
         """
 
+    def after(self, topic: str, partition: int, offset: int) -> int:
+        """Where the log goes on when `offset` is next: behind what is accepted as lost there."""
+
     def feed(self, topic: str, partition: int, fetched: Fetched) -> None:
         """Take a fetch. Whatever it raises ends the process before the fetch is acknowledged."""
 

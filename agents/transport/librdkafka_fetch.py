@@ -18,6 +18,7 @@ from tidegate.agents.transport.clients import fetcher_settings
 from tidegate.agents.transport.consumer import BatchConsumer
 from tidegate.agents.transport.fetched import Batch, from_librdkafka
 from tidegate.agents.transport.gathering import Gathering
+from tidegate.agents.transport.readers import Readers
 
 _log = logging.getLogger("tidegate.kafka")
 
@@ -46,33 +47,28 @@ class HybridConsumer(BatchConsumer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._client: Any = None
+        self._readers = Readers(self._new_client)
         self._paused: set[TP] = set()
         self._grown: set[TP] = set()
         self._gathering = Gathering()
         self._emptied = False
 
     async def on_stop(self) -> None:
-        """Close the second client too."""
+        """Close the second clients too."""
         await super().on_stop()
-        if self._client is not None:
-            client, self._client = self._client, None
-            await asyncio.get_running_loop().run_in_executor(None, client.close)
+        await asyncio.get_running_loop().run_in_executor(None, self._readers.close)
+
+    def _new_client(self) -> Any:
+        settings = fetcher_settings(self.batching.kafka, self.app.conf.id)
+        return confluent_kafka.Consumer({**settings, "error_cb": _note}, logger=_log)
 
     async def _read_from(self, offsets: Mapping[TP, int]) -> None:
         await self._thread.read_from(offsets, fetching=False)
         self._gathering.clear()
-        if self._client is None:
-            self._client = confluent_kafka.Consumer(
-                {**fetcher_settings(self.batching.kafka, self.app.conf.id), "error_cb": _note},
-                logger=_log,
-            )
-        if self._paused:
-            # librdkafka keeps an application's pause across assign(): a partition that stays
-            # here would stand still for ever.
-            self._client.resume([_partition(tp) for tp in self._paused])
-            self._paused.clear()
-        self._client.assign([_partition(tp, offset) for tp, offset in offsets.items()])
+        left = self._readers.assign(offsets, self._paused)
+        self._paused.clear()
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(None, client.close) for client in left))
 
     async def _fetch(
         self, active: set[TP], generation: int
@@ -85,29 +81,31 @@ class HybridConsumer(BatchConsumer):
             if self._emptied:
                 await asyncio.sleep(_GATHER_SECONDS)
             # Nothing waits behind this: what is consumed is delivered, or read again after a seek.
-            if self._client is None or not self._still(generation):
+            if not self._still(generation):
                 break
             due = self._consume()
             if due:
-                return [(tp, from_librdkafka(of_one)) for tp, of_one in due.items()], records
+                batches = [(tp, it) for tp, of_one in due.items() for it in from_librdkafka(of_one)]
+                return batches, records
         return [], records
 
     def _consume(self) -> dict[TP, list[Any]]:
         """What there is, as far as it is due."""
         self._steer()
-        messages = self._client.consume(_CONSUME_RECORDS, 0) if self._some_wanted() else []
+        messages = self._readers.consume(_CONSUME_RECORDS, self._wanted_indexes().__contains__)
         self._emptied = len(messages) < _CONSUME_RECORDS
         groups = _group(messages)
         self._grown.update(groups)
         return self._gathering.exchange(groups, time.monotonic(), everything=not self._emptied)
 
-    def _some_wanted(self) -> bool:
-        """Whether the host takes anything now; what it holds of single partitions is steered."""
+    def _wanted_indexes(self) -> set[int]:
+        """Of which the host takes anything now; what it holds of single logs is steered."""
         flow = self.batching.flow
-        return any(
-            flow.want(tp.topic, tp.partition, deliveries.in_flight)
+        return {
+            tp.partition
             for tp, deliveries in self._deliveries.items()
-        )
+            if flow.want(tp.topic, tp.partition, deliveries.in_flight)
+        }
 
     def _steer(self) -> None:
         """Pause what has enough, resume what runs low."""
@@ -123,16 +121,12 @@ class HybridConsumer(BatchConsumer):
         pause = [tp for tp in held if tp not in self._paused and held[tp] >= flow.high_water]
         resume = [tp for tp in held if tp in self._paused and held[tp] <= flow.low_water]
         if pause:
-            self._client.pause([_partition(tp) for tp in pause])
+            self._readers.pause(pause)
             self._paused.update(pause)
             self.counters.pauses += len(pause)
         if resume:
-            self._client.resume([_partition(tp) for tp in resume])
+            self._readers.resume(resume)
             self._paused.difference_update(resume)
-
-
-def _partition(tp: TP, offset: int = confluent_kafka.OFFSET_INVALID) -> Any:
-    return confluent_kafka.TopicPartition(tp.topic, tp.partition, offset)
 
 
 def _note(error: KafkaError) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tidegate.schemas.manifest.faults import Fault, Path, Unreadable, meant, unread_fields
+from tidegate.schemas.manifest.faults import (
+    Fault,
+    Path,
+    Unreadable,
+    meant,
+    touches,
+    unread_fields,
+)
 from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail, Metric
 from tidegate.schemas.manifest.types import Quantity
 
@@ -17,6 +24,7 @@ def guardrail_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fa
         path: Path = ("spec", "guardrails", index)
         unread = unread_fields(unreadable, "guardrails", index)
         yield from _condition(path, guardrail, unread)
+        yield from _answer(path, guardrail, unread)
         if "metric" in unread or {("metrics",), ("metrics", guardrail.metric)} & unreadable:
             continue
         metric = spec.metrics.get(guardrail.metric)
@@ -28,6 +36,8 @@ def guardrail_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fa
             )
         elif not unread_fields(unreadable, "metrics", guardrail.metric) & _JUDGED_BY:
             yield from _fits(path, guardrail, metric)
+            if metric.field == "disagreement":
+                yield from _unseen(path, guardrail, spec, unreadable)
 
 
 def _condition(path: Path, guardrail: Guardrail, unread: frozenset[str]) -> Iterator[Fault]:
@@ -56,14 +66,71 @@ def _condition(path: Path, guardrail: Guardrail, unread: frozenset[str]) -> Iter
         yield Fault(path, "worse than what is not said", "add compare: control")
 
 
-def _fits(path: Path, guardrail: Guardrail, metric: Metric) -> Iterator[Fault]:
-    is_share = metric.type in ("rate", "binary")
-    if metric.type == "quantile" and guardrail.compare is not None:
+def _answer(path: Path, guardrail: Guardrail, unread: frozenset[str]) -> Iterator[Fault]:
+    """What is done, after how many checks, and what missing data means."""
+    checks = guardrail.checks
+    if checks is not None and "checks" not in unread:
+        where: Path = (*path, "checks")
+        total, row = checks.failures, checks.consecutive
+        if total is None and row is None:
+            yield Fault(
+                where,
+                "how many checks may fail is not said",
+                "add failures: 3, or consecutive: 2, or both",
+            )
+        elif total is not None and row is not None and row > total:
+            yield Fault(
+                (*where, "consecutive"),
+                f"{row} in a row are never reached, since {total} in all come first",
+                f"write {total} or less",
+            )
+        if guardrail.on_breach == "rollback":
+            yield Fault(
+                where,
+                "a rollback waits for no second measurement",
+                "remove checks, or write on_breach: pause, step_back or alert",
+            )
+    if {"on_no_data", "no_data_after"} & unread:
+        return
+    if guardrail.on_no_data == "fail" and guardrail.no_data_after_ms is None:
+        yield Fault(path, "after how long missing data fails is not said", "add no_data_after: 30m")
+    if guardrail.on_no_data == "wait" and guardrail.no_data_after_ms is not None:
+        yield Fault(
+            (*path, "no_data_after"),
+            "missing data is waited for, however long it takes",
+            "add on_no_data: fail, or remove no_data_after",
+        )
+
+
+def _unseen(
+    path: Path, guardrail: Guardrail, spec: ExperimentSpec, unreadable: Unreadable
+) -> Iterator[Fault]:
+    """Shadows are compared with what control answered, in a step that asks them."""
+    if guardrail.compare is not None:
         yield Fault(
             (*path, "compare"),
-            "quantiles are not compared with control in this version",
-            "write max: 120ms, or a metric of type mean",
+            "disagreement is with control already",
+            "write max: 10%, and neither compare nor worse_by",
         )
+    if not touches(unreadable, "release") and not any(step.shadow for step in spec.release):
+        yield Fault(
+            (*path, "metric"),
+            "no step asks candidates in the shadow, so nothing is compared",
+            "add a shadow step, or remove the guardrail",
+        )
+
+
+def _fits(path: Path, guardrail: Guardrail, metric: Metric) -> Iterator[Fault]:
+    is_share = metric.type in ("rate", "binary")
+    margin = guardrail.worse_by
+    if margin is not None and margin.unit == "pp" and not is_share:
+        yield Fault(
+            (*path, "worse_by"),
+            "the metric is not a share, so it has no percentage points",
+            "write 10% (of control's value), or a plain number in the metric's own unit",
+        )
+    if margin is not None and margin.unit == "ms" and metric.field != "latency_ms":
+        yield Fault((*path, "worse_by"), "the metric is not a time", "write 1pp, 10% or a number")
     for word, bound in (("max", guardrail.max), ("min", guardrail.min)):
         if bound is not None:
             yield from _unit((*path, word), bound, metric, is_share)

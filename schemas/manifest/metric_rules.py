@@ -19,6 +19,14 @@ def metric_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault
         unread = unread_fields(unreadable, "metrics", name)
         if "field" in unread:
             continue
+        if metric.statuses is not None and metric.field != "status":
+            yield Fault(
+                (*path, "statuses"), "statuses belong to field: status", "remove statuses"
+            )
+        if metric.field == "disagreement" and metric.goal == "increase":
+            yield Fault(
+                (*path, "goal"), "more disagreement is no goal", "write goal: decrease"
+            )
         if metric.field is None:
             yield from _outcome_metric(path, metric, unread)
         else:
@@ -111,7 +119,9 @@ def _field_metric(
         return
     if field == "status" and metric.type != "rate":
         yield Fault((*path, "type"), "status is counted as a rate of failures", "write type: rate")
-    if field != "status" and metric.type not in ("quantile", "mean"):
+    if field == "disagreement" and metric.type != "rate":
+        yield Fault((*path, "type"), "answers agree or do not", "write type: rate")
+    if field not in ("status", "disagreement") and metric.type not in ("quantile", "mean"):
         yield Fault(
             (*path, "type"),
             f"{metric.type} does not fit {field}",

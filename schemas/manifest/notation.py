@@ -70,21 +70,26 @@ def parse_probability(text: Any) -> float:
 
 
 def parse_margin(text: Any) -> dict[str, Any]:
-    """How much worse is too much: absolute points (`1pp`) or a relative share (`10%`).
+    """How much worse is too much: points (`1pp`), a time (`20ms`) or a relative share (`10%`).
 
     >>> parse_margin("1pp"), parse_margin("10%")
-    ({'kind': 'absolute', 'value': 0.01}, {'kind': 'relative', 'value': 0.1})
+    ({'kind': 'absolute', 'value': 0.01, 'unit': 'pp'}, {'kind': 'relative', 'value': 0.1})
+    >>> parse_margin("20ms")
+    {'kind': 'absolute', 'value': 20.0, 'unit': 'ms'}
     """
     if isinstance(text, str):
-        for pattern, kind in ((POINTS, "absolute"), (PERCENT, "relative")):
-            match = re.match(pattern, text)
-            if match is not None:
-                return {"kind": kind, "value": float(Decimal(match[1]) / 100)}
+        if match := re.match(POINTS, text):
+            return {"kind": "absolute", "value": float(Decimal(match[1]) / 100), "unit": "pp"}
+        if match := re.match(PERCENT, text):
+            return {"kind": "relative", "value": float(Decimal(match[1]) / 100)}
+        if match := re.match(DURATION, text):
+            span_ms = float(Decimal(match[1]) * _MILLISECONDS[match[2]])
+            return {"kind": "absolute", "value": span_ms, "unit": "ms"}
     elif isinstance(text, (int, float)) and not isinstance(text, bool) and text >= 0:
         return {"kind": "absolute", "value": float(text)}
     raise ValueError(
-        f"{_shown(text)} is not a margin; write 1pp (percentage points), 10% (of control's value)"
-        " or a plain number in the metric's own unit"
+        f"{_shown(text)} is not a margin; write 1pp (percentage points), 10% (of control's value),"
+        " 20ms or a plain number in the metric's own unit"
     )
 
 
@@ -105,10 +110,10 @@ def parse_quantity(text: Any) -> dict[str, Any]:
 
 
 def parse_condition(text: Any) -> dict[str, Any]:
-    """A bound on a share: an operator and a quantity.
+    """A bound: an operator and a quantity.
 
     >>> parse_condition("<= 10%")
-    {'operator': '<=', 'value': 0.1}
+    {'operator': '<=', 'value': 0.1, 'unit': 'share'}
     """
     match = re.match(CONDITION, text) if isinstance(text, str) else None
     if match is None:
@@ -116,7 +121,7 @@ def parse_condition(text: Any) -> dict[str, Any]:
     operand: Any = match[2]
     with contextlib.suppress(ValueError):
         operand = float(operand)
-    return {"operator": match[1], "value": parse_quantity(operand)["value"]}
+    return {"operator": match[1], **parse_quantity(operand)}
 
 
 def parse_batch(text: Any) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from tidegate.schemas.manifest.step_rules import (
     canary_rules,
     flag_rules,
     release_rules,
+    shadow_rules,
 )
 
 Rule = Callable[[ExperimentSpec, Unreadable], Iterator[Fault]]
@@ -102,6 +103,7 @@ RULES: tuple[Rule, ...] = (
     objective_rules,
     guardrail_rules,
     release_rules,
+    shadow_rules,
     canary_rules,
     ab_rules,
     bandit_rules,

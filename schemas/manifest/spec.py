@@ -29,6 +29,8 @@ from tidegate.schemas.manifest.types import (
     WrittenQuantity,
 )
 
+FIELD_PATTERN = r"^(status|latency_ms|score|disagreement|measures\.[A-Za-z0-9._-]+)$"
+
 
 class Unit(Model):
     """What is randomised; a unit keeps its variant."""
@@ -48,7 +50,9 @@ class VariantSpec(Model):
 class Metric(Model):
     """A metric of outcomes (`window` given) or of the predictions themselves (`field` given).
 
-    `field` is `status` (share of requests not OK), `latency_ms`, `score` or `measures.NAME`.
+    `field` is `status` (share of requests not OK, or with one of `statuses`), `latency_ms`,
+    `score`, `measures.NAME` or `disagreement` (share of compared requests that a candidate's
+    shadow answered otherwise).
     For outcomes, `default` is the value of a request to which nothing came in the window; without
     it such requests are left out.
     """
@@ -56,7 +60,12 @@ class Metric(Model):
     type: Literal["binary", "value", "quantile", "rate", "mean"]
     goal: Literal["increase", "decrease"]
     field: Annotated[
-        str | None, Field(pattern=r"^(status|latency_ms|score|measures\.[A-Za-z0-9._-]+)$")
+        str | None, Field(pattern=FIELD_PATTERN)
+    ] = None
+    statuses: Annotated[
+        tuple[Literal["FALLBACK", "ERROR", "TIMEOUT"], ...] | None,
+        Strict(False),
+        Field(min_length=1),
     ] = None
     aggregate: Literal["first", "last", "sum", "min", "max", "count", "mean"] | None = None
     window_ms: Annotated[DurationMs | None, Field(alias="window")] = None
@@ -65,11 +74,25 @@ class Metric(Model):
     quantile: Annotated[float | None, Field(gt=0, lt=1)] = None
 
 
+class Checks(Model):
+    """A guardrail that is measured again every `every_ms` of watermarked time, each time anew.
+
+    It is broken by `failures` failed checks in all, or by `consecutive` of them without a passed
+    one between; at least one of the two is given.
+    """
+
+    every_ms: Annotated[DurationMs, Field(alias="every", ge=1_000)]
+    failures: Count | None = None
+    consecutive: Count | None = None
+
+
 class Guardrail(Model):
     """What must not happen to a candidate, and what is done when it does.
 
     Either `compare: control` with `worse_by`, or a bound `max` or `min`. Nothing is concluded
-    below `min_samples` requests of the candidate; `alpha` is the error rate over the whole run.
+    below `min_samples` requests of the candidate; `alpha` is the error rate over the whole run,
+    or of each of the `checks`. Missing data is waited for, or with `on_no_data: fail` a breach
+    after `no_data_after_ms` of watermarked time in which the candidate served.
     """
 
     metric: Name
@@ -79,7 +102,10 @@ class Guardrail(Model):
     min: WrittenQuantity | None = None
     min_samples: Count
     alpha: Probability = 0.05
-    on_breach: Literal["rollback", "pause", "step_back"]
+    on_breach: Literal["rollback", "pause", "step_back", "alert"]
+    checks: Checks | None = None
+    on_no_data: Literal["wait", "fail"] = "wait"
+    no_data_after_ms: Annotated[DurationMs | None, Field(alias="no_data_after", gt=0)] = None
 
 
 class Rights(Model):
@@ -95,6 +121,7 @@ class Rights(Model):
 class ExperimentSpec(Model):
     """Everything the decider needs to know about an experiment.
 
+    `on_breaker` is what is done when a serving client has cut a candidate by its own breaker.
     `inclusion_bp` is the share of the population that takes part. `salt` is hashed with the unit;
     it changes only on request, and is the experiment's name when not given.
     """
@@ -105,6 +132,7 @@ class ExperimentSpec(Model):
     metrics: Annotated[dict[Name, Metric], Field(default_factory=dict)]
     objective: Name | None = None
     guardrails: Annotated[tuple[Guardrail, ...], Strict(False)] = ()
+    on_breaker: Literal["alert", "pause", "rollback"] = "alert"
     release: Annotated[tuple[Step, ...], Strict(False)] = ()
     flag: Flag | None = None
     rights: Annotated[Rights, Field(default_factory=Rights)]

@@ -14,7 +14,15 @@ from tidegate.schemas.manifest.faults import (
     unread_fields,
 )
 from tidegate.schemas.manifest.spec import ExperimentSpec
-from tidegate.schemas.manifest.steps import Ab, Bandit, Canary, Full, Settings
+from tidegate.schemas.manifest.steps import (
+    Ab,
+    Bandit,
+    Canary,
+    Full,
+    Settings,
+    Shadow,
+    ShadowRequire,
+)
 
 Chosen = TypeVar("Chosen", bound=Settings)
 
@@ -70,7 +78,9 @@ def canary_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault
     reached = 0
     for index, canary in steps(spec, Canary):
         path: Path = ("spec", "release", index, "canary")
-        unread = unread_fields(unreadable, "release", index, "canary") & {"weight", "weights"}
+        unread_cap = unread_fields(unreadable, "release", index, "canary")
+        unread = unread_cap & {"weight", "weights"}
+        yield from _canary_ends(path, canary, unread_cap)
         if not unread and (canary.weight_bp is None) == (canary.weights_bp is None):
             yield Fault(
                 path,
@@ -81,6 +91,12 @@ def canary_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault
             where = (*path, "weight") if canary.weights_bp is None else (*path, "weights", number)
             if share > HIGHEST_CANARY_BP:
                 yield Fault(where, f"{percent(share)} is above 50 %", "write 50% or less")
+            elif share > canary.cap_bp and "cap" not in unread_cap:
+                yield Fault(
+                    where,
+                    f"{percent(share)} is above the cap of {percent(canary.cap_bp)}",
+                    f"write {percent(canary.cap_bp)} or less, or say cap: {percent(share)} as well",
+                )
             if share <= reached:
                 yield Fault(
                     where,
@@ -88,6 +104,81 @@ def canary_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault
                     "write shares that grow",
                 )
             reached = max(reached, share)
+
+
+def _canary_ends(path: Path, canary: Canary, unread: frozenset[str]) -> Iterator[Fault]:
+    """The cap is at most half, and time that is over is said to mean something."""
+    if "cap" not in unread and canary.cap_bp > HIGHEST_CANARY_BP:
+        yield Fault(
+            (*path, "cap"),
+            f"{percent(canary.cap_bp)} is above 50 %: more than half of the traffic is no canary",
+            "write 50% or less",
+        )
+    if {"max_duration", "on_inconclusive"} & unread:
+        return
+    if canary.max_duration_ms is not None and canary.on_inconclusive is None:
+        yield Fault(
+            path,
+            "what a share means that could not be passed by max_duration is not said",
+            "add on_inconclusive: hold (wait on), fail (stop for a person) or pass (go on)",
+        )
+    if canary.max_duration_ms is None and canary.on_inconclusive is not None:
+        yield Fault(
+            (*path, "on_inconclusive"),
+            "a share without max_duration is held until it can be passed",
+            "add max_duration, or remove on_inconclusive",
+        )
+    if "hold" not in unread and (canary.max_duration_ms or canary.hold_ms) < canary.hold_ms:
+        yield Fault(
+            (*path, "max_duration"),
+            "it is over before the share was held",
+            "write a time of at least hold",
+        )
+
+
+def shadow_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
+    """Requirements have their units, and an end that tells nothing is said to mean something."""
+    for index, shadow in steps(spec, Shadow):
+        path: Path = ("spec", "release", index, "shadow")
+        unread = unread_fields(unreadable, "release", index, "shadow")
+        if {"require", "on_inconclusive"} & unread:
+            continue
+        if shadow.require is None:
+            if shadow.on_inconclusive is not None:
+                yield Fault(
+                    (*path, "on_inconclusive"),
+                    "nothing is required that could be inconclusive",
+                    "add require, or remove on_inconclusive",
+                )
+            continue
+        if shadow.on_inconclusive is None:
+            yield Fault(
+                path,
+                "what a requirement means that is neither surely kept nor broken is not said",
+                "add on_inconclusive: hold (compare on), fail (stop for a person) or pass (go on)",
+            )
+        yield from _requirements((*path, "require"), shadow.require)
+
+
+def _requirements(path: Path, require: ShadowRequire) -> Iterator[Fault]:
+    if not require.model_fields_set:
+        yield Fault(path, "it is empty", 'add disagreement: "<= 10%"')
+    for word in ("disagreement", "errors"):
+        condition = getattr(require, word)
+        if condition is not None and (condition.unit == "ms" or not 0 <= condition.value <= 1):
+            yield Fault((*path, word), "a share is between 0 and 1", 'write it as "<= 10%"')
+    if require.latency is not None and require.latency.unit != "ms":
+        yield Fault(
+            (*path, "latency"), "a latency needs a unit of time", 'write it as "<= 20ms"'
+        )
+    if require.score_shift is not None and require.score_shift.unit != "":
+        yield Fault(
+            (*path, "score_shift"), "scores are plain numbers", 'write it as "<= 0.05"'
+        )
+    for word in ("errors", "latency", "score_shift"):
+        condition = getattr(require, word)
+        if condition is not None and condition.operator not in ("<=", "<"):
+            yield Fault((*path, word), "less of it is better", 'write "<=" or "<"')
 
 
 def ab_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:

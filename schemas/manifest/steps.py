@@ -22,6 +22,9 @@ from tidegate.schemas.manifest.types import (
     WrittenMargin,
 )
 
+OnInconclusive = Literal["hold", "fail", "pass"]
+CANARY_CAP_BP = 3_500
+
 
 class ShadowUntil(Model):
     """When the shadow step may end: after so many compared requests."""
@@ -30,20 +33,34 @@ class ShadowUntil(Model):
 
 
 class ShadowRequire(Model):
-    """What must hold then: share of compared requests whose answers disagree."""
+    """What must hold then, surely; at least one of them.
 
-    disagreement: WrittenCondition
+    `disagreement`: share of compared requests whose answers differ. `errors`: share of shadow
+    answers that are not OK. `latency`: how much longer the shadow takes on the same request, mean
+    in ms. `score_shift`: how far its scores lie from control's on the same request, mean, either
+    way.
+    """
+
+    disagreement: WrittenCondition | None = None
+    errors: WrittenCondition | None = None
+    latency: WrittenCondition | None = None
+    score_shift: WrittenCondition | None = None
 
 
 class Shadow(Model):
     """Candidates answer a sample of control's requests without being shown.
 
-    Answers are compared by label; without labels by score, equal up to `score_tolerance`.
+    Answers are compared by label; without labels by score, equal up to `score_tolerance`. Each
+    requirement errs with `alpha`. `on_inconclusive` says what becomes of one that is neither surely
+    kept nor surely broken after `until`: `hold` compares on, `fail` stops for a person, `pass` goes
+    on.
     """
 
     sample_bp: Annotated[ShareBp, Field(alias="sample", gt=0)] = 10_000
     until: ShadowUntil
     require: ShadowRequire | None = None
+    on_inconclusive: OnInconclusive | None = None
+    alpha: Probability = 0.05
     score_tolerance: Annotated[float, Field(ge=0)] = 0.0
 
 
@@ -51,7 +68,8 @@ class Canary(Model):
     """Candidates together get a small share, `weight`, or one after another of `weights`.
 
     Each share is held `hold_ms` of watermarked time and until every candidate has
-    `min_samples` requests at it; a breach or a person ends it earlier.
+    `min_samples` requests at it; a breach or a person ends it earlier. No share is above `cap_bp`.
+    A share that cannot be passed after `max_duration_ms` ends as `on_inconclusive` says.
     """
 
     weight_bp: Annotated[ShareBp | None, Field(alias="weight", gt=0)] = None
@@ -62,6 +80,9 @@ class Canary(Model):
     ] = None
     hold_ms: Annotated[DurationMs, Field(alias="hold")]
     min_samples: Count = 1
+    cap_bp: Annotated[ShareBp, Field(alias="cap", gt=0)] = CANARY_CAP_BP
+    max_duration_ms: Annotated[DurationMs | None, Field(alias="max_duration", gt=0)] = None
+    on_inconclusive: OnInconclusive | None = None
 
     @property
     def shares_bp(self) -> tuple[int, ...]:

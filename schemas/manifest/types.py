@@ -72,17 +72,22 @@ class Quantity(Model):
 
 
 class Margin(Model):
-    """How much worse than control: `absolute` in the metric's unit, or `relative` to control."""
+    """How much worse than control: `absolute` in the metric's unit, or `relative` to control.
+
+    `unit` is what it was written in: percentage points, milliseconds, or nothing.
+    """
 
     kind: Literal["absolute", "relative"]
     value: Annotated[float, Field(ge=0)]
+    unit: Literal["", "pp", "ms"] = ""
 
 
 class Condition(Model):
-    """A bound: the measured share must satisfy `operator value`."""
+    """A bound: what is measured must satisfy `operator value`; `unit` is as in `Quantity`."""
 
     operator: Literal["<=", "<", ">=", ">"]
     value: float
+    unit: Literal["", "ms", "share"] = ""
 
 
 class Batch(Model):

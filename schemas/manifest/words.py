@@ -51,7 +51,7 @@ _EXAMPLES = {
     "goal": "goal: increase or goal: decrease",
     "metric": "metric: and the name of a metric",
     "min_samples": "min_samples: 200; without it nothing and too little look alike",
-    "on_breach": "on_breach: rollback, on_breach: pause or on_breach: step_back",
+    "on_breach": "on_breach: rollback, step_back, pause or alert",
     "until": "until: and what ends the step",
     "requests": "requests: 5000",
     "disagreement": 'disagreement: "<= 10%"',
@@ -129,7 +129,7 @@ def plain_type(kind: Any) -> Any:
 def _unfit_name(given: str, pattern: str) -> tuple[str, str]:
     if "latency_ms" in pattern:
         return f"{given} is not a field of predictions", (
-            "write status, latency_ms, score or measures.NAME"
+            "write status, latency_ms, score, disagreement or measures.NAME"
         )
     return (
         f"{given!r} is not a name",

@@ -30,6 +30,7 @@ _PARTS = (
     "metrics",
     "objective",
     "guardrails",
+    "on_breaker",
     "release",
     "flag",
     "inclusion_bp",

@@ -31,13 +31,13 @@ class Running:
 
 @dataclass(slots=True)
 class ServingClient:
-    """One serving process; times are log time."""
+    """One serving process; times are log time. `breaker`: what it has cut, by experiment."""
 
     instance: str
     first_heard_ms: int
     heard_at_ms: int
     health: str | None = None
-    breaker: list[str] = field(default_factory=list)
+    breaker: dict[str, list[str]] = field(default_factory=dict)
     running: dict[str, Running] = field(default_factory=dict)
 
 
@@ -78,7 +78,7 @@ class Clients:
         client = self._heard(word.client_id, word.instance, log_time_ms)
         if word.kind != "CHANGE" or not is_known:
             return
-        client.health, client.breaker = word.health, list(word.breaker or ())
+        client.health, client.breaker[word.experiment] = word.health, list(word.breaker or ())
         said = Running(
             word.epoch, word.version, word.generation, list(word.rolled_back), log_time_ms
         )
@@ -132,7 +132,7 @@ class Clients:
             for name, client in self._clients.items()
             if experiment in client.running
             and log_time_ms - client.heard_at_ms < LIVE_MS
-            and (client.health not in (None, "OK") or client.breaker)
+            and (client.health not in (None, "OK") or client.breaker.get(experiment))
         )
 
     def unwell(self, experiment: str, log_time_ms: int) -> list[dict[str, Any]]:
@@ -143,7 +143,7 @@ class Clients:
                 "client": name,
                 "instance": client.instance,
                 "health": client.health,
-                "breaker": sorted(client.breaker),
+                "breaker": sorted(client.breaker.get(experiment, ())),
             }
             for name, client in found
         ]

@@ -18,7 +18,7 @@ from tidegate.schemas.events import Applied, Control
 from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import Marker
 from tidegate.schemas.topics import merged_topics
-from tidegate.streams.deciding import alarms, experiment_json, judging, orders, view
+from tidegate.streams.deciding import alarms, experiment_json, guarding, judging, orders, view
 from tidegate.streams.deciding import experiment as experiments
 from tidegate.streams.deciding.amendment import start
 from tidegate.streams.deciding.clients import Clients
@@ -76,7 +76,7 @@ class Decider:
         self._counters: Counter[str] = Counter()
         self._readers: tuple[tuple[Callable[[bytes | None], Any], Callable[[Any], None]], ...] = (
             (self._order_in, self._take_order),
-            (self._word_in, self._take_word),
+            (lambda value: codec.decode_as(Applied, value, bindings), self._take_word),
             (lambda value: batch_in(value, partition, partitions), self._take_batch),
         )
 
@@ -130,13 +130,11 @@ class Decider:
             take(found)
 
     def marker(self, rank: int, offset: int, marker: Marker) -> None:
-        """A recorded gap in the observations of a source partition raises every epoch."""
-        if rank != OBSERVATIONS or marker.kind != "gap":
-            return
-        accepted = self.sequences.accept_gap(marker.arguments)
-        if not accepted:
-            return
-        for _, state in sorted(self.experiments.items()):
+        """What is accepted as lost, here or in the joiner's input, raises every epoch."""
+        if marker.kind == "skip":
+            self._offsets[rank] = int(marker.arguments["end"])
+        accepted = self.sequences.accept_loss(marker, rank == OBSERVATIONS)
+        for _, state in sorted(self.experiments.items()) if accepted else ():
             state.epoch += 1
             self._decide(state, Proposal(Action.UPDATE, accepted, republish=True, automatic=True))
 
@@ -208,9 +206,6 @@ class Decider:
 
     # -- confirmations
 
-    def _word_in(self, value: bytes | None) -> Applied:
-        return codec.decode_as(Applied, value, self._bindings)
-
     def _take_word(self, word: Applied) -> None:
         state = self.experiments.get(word.experiment)
         if word.servers is not None:  # an instance's: it runs no tables, and confirms none
@@ -221,6 +216,8 @@ class Decider:
             self.clients.hear(word, state is not None, self.log_time_ms)
         if state is not None:
             state.is_view_due = True
+            while (proposal := guarding.cut(state, word)) is not None:
+                self._decide(state, proposal)
 
     # -- observations
 
@@ -239,7 +236,7 @@ class Decider:
                 self._step(state)
 
     def _judge_guardrails(self, state: ExperimentState) -> None:
-        while (proposal := judging.breach(state)) is not None:
+        while (proposal := guarding.breach(state)) is not None:
             self._decide(state, proposal)
 
     def _step(self, state: ExperimentState) -> None:
@@ -277,6 +274,8 @@ class Decider:
             self._journal.table(state, self.log_time_ms)
         if proposal.commands:
             self._journal.commands(state.deployment.issued)
+        if proposal.alert:
+            self._journal.alert(proposal.alert, proposal.reason, self.log_time_ms, state)
         self._publish_view(state)
 
     def _order_own_rollback(self, state: ExperimentState, proposal: Proposal) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from tidegate.schemas.canonical import sha256_hex
 from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.streams.deciding.checks import Check
 from tidegate.streams.deciding.deployment import Deployment
 from tidegate.streams.deciding.proposals import Proposal
 from tidegate.streams.estimation import Ledger, plan_of
@@ -46,7 +47,8 @@ class ExperimentState:
     of this increment said, or that it waits for a person. `approvals` are the people, with their
     roles, who have approved the running step. `tables` are the (epoch, version) in `routing`
     that are not tombstoned, ascending. `judged_from` maps "guardrail index/candidate" to where
-    its evidence begins.
+    its evidence begins, `checks` to its checks in this increment; `told` are the breaches of the
+    increment that were only told.
     """
 
     name: str
@@ -68,6 +70,8 @@ class ExperimentState:
     buckets: tuple[BucketRange, ...] = ()
     rolled_back: list[str] = field(default_factory=list)
     judged_from: dict[str, Since] = field(default_factory=dict)
+    checks: dict[str, Check] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
     tables: list[Key] = field(default_factory=list)
     published_at_ms: int = 0
     previous: str = ""
@@ -168,8 +172,11 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
         state.judged_from[f"{guardrail}/{candidate}"] = _since_now(state, guardrail, candidate)
     after = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
     # The generation's first table and every table of an applied manifest go out as they are:
-    # model versions, inclusion and salt stand in them too.
-    return before != after or proposal.spec is not None or proposal.republish
+    # model versions, inclusion and salt stand in them too. A step that commands instances begins
+    # with a table of its own, although shares stay: its evidence is what its tables routed.
+    entered = proposal.step is not None or proposal.increment is not None
+    own = entered and state.strategy.back is not None
+    return before != after or own or proposal.spec is not None or proposal.republish
 
 
 def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: bool) -> None:
@@ -178,7 +185,7 @@ def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: boo
         state.generation += 1
         state.winner = ""
         state.rolled_back = []
-        state.judged_from = {}
+        state.judged_from, state.checks, state.told = {}, {}, []
         state.unconfirmed = []
         state.ledger = Ledger(plan_of(state.name, state.generation, spec))
     else:
@@ -204,6 +211,9 @@ def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
         state.first_table = state.key
         state.held = ""
         state.approvals = []
+        state.checks, state.told = {}, []
+    if proposal.told:
+        state.told.append(proposal.told)
     if proposal.approval is not None:
         state.approvals.append(list(proposal.approval))
     if proposal.held is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any
 
 from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.streams.deciding.checks import Check
 from tidegate.streams.deciding.deployment import Deployment
 from tidegate.streams.deciding.experiment import ExperimentState, Key, Unconfirmed
 from tidegate.streams.estimation import Ledger, plan_of
@@ -28,17 +30,8 @@ def to_state(state: ExperimentState) -> dict[str, Any]:
             pair: [list(since.table), since.requests, since.beyond]
             for pair, since in state.judged_from.items()
         },
-        "unconfirmed": [
-            [
-                item.variant,
-                item.generation,
-                item.epoch,
-                item.version,
-                item.decided_at_ms,
-                item.alerted,
-            ]
-            for item in state.unconfirmed
-        ],
+        "checks": {pair: list(astuple(item)) for pair, item in state.checks.items()},
+        "unconfirmed": [list(astuple(item)) for item in state.unconfirmed],
         "deployment": state.deployment.to_state(),
         "ledger": state.ledger.to_state(),
     }
@@ -59,6 +52,7 @@ def from_state(found: Mapping[str, Any]) -> ExperimentState:
             pair: Since(_key(table), requests, beyond)
             for pair, (table, requests, beyond) in found["judged_from"].items()
         },
+        checks={pair: Check(*item) for pair, item in found["checks"].items()},
         unconfirmed=[Unconfirmed(*item) for item in found["unconfirmed"]],
         deployment=Deployment.from_state(found["deployment"]),
         **{name: found[name] for name in _PLAIN},
@@ -85,6 +79,7 @@ _PLAIN = (
     "checked_ms",
     "held",
     "approvals",
+    "told",
     "weights",
     "shadow",
     "rolled_back",

@@ -1,37 +1,33 @@
-"""What the evidence asks for: guardrails at once, steps by watermarked time.
+"""What the evidence asks of a step, by watermarked time.
 
-A breach is judged on every batch and never waits. A step is judged when the watermark rises; it
-is passed only while every guardrail has data and none fails: no data is never success.
+A step is judged when the watermark rises; it is passed only while every guardrail has data of this
+step and none fails (`guarding`): no data is never success.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from tidegate.schemas.manifest.spec import ExperimentSpec
-from tidegate.streams import guardrails
-from tidegate.streams.deciding import moves
+from tidegate.schemas.manifest.steps import Canary
+from tidegate.streams.deciding import guarding, moves
 from tidegate.streams.deciding.deployment import WAY_BACK
 from tidegate.streams.deciding.experiment import ExperimentState
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
-from tidegate.streams.estimation import Arm, Ledger, Pair
-from tidegate.streams.guardrail_reading import Reading, Since
+from tidegate.streams.estimation import Arm, Pair, ShadowTally
 from tidegate.streams.inference import method_for
 from tidegate.streams.rollout import Phase, Signal
-from tidegate.streams.strategies.base import Kind, Move, Standing, Verdict
+from tidegate.streams.strategies import canary
+from tidegate.streams.strategies.base import Kind, Move, Standing
 from tidegate.streams.strategies.instances import Instance
-from tidegate.streams.wording import basis_points, count
+from tidegate.streams.wording import basis_points
 
-GUARDED = frozenset({Phase.RUNNING, Phase.PAUSED, Phase.PROMOTED, Phase.FLAG})
 STEPPING = frozenset({Phase.RUNNING, Phase.PROMOTED})
 
 OBJECTIVE_ALPHA = 0.025
 """On either side: the effect is told with 95 % always valid."""
-
-_SEVERITY = ("rollback", "step_back", "pause")
 
 
 class LedgerEvidence:
@@ -50,6 +46,10 @@ class LedgerEvidence:
         """Compared requests whose answers disagree, and all compared requests."""
         tally = self._state.ledger.shadows[variant]
         return tally.disagree, tally.disagree + tally.agree
+
+    def shadow(self, variant: str) -> ShadowTally:
+        """What a variant answered unseen."""
+        return self._state.ledger.shadows[variant]
 
     def incomparable(self, variant: str) -> int:
         """Pairs of a request and its shadow of which one side has nothing to compare."""
@@ -105,50 +105,19 @@ def standing_of(state: ExperimentState, sight: Sight) -> Standing:
     )
 
 
-_SINCE_EVER = Since()
-
-_Case = tuple[ExperimentSpec, int, str, Ledger, Since]
-"""One guardrail and one candidate, as `guardrails.read` takes them."""
-
-
-def _cases(state: ExperimentState) -> Iterator[_Case]:
-    for index in range(len(state.spec.guardrails)):
-        for candidate in state.spec.candidates:
-            since = state.judged_from.get(f"{index}/{candidate}", _SINCE_EVER)
-            yield state.spec, index, candidate, state.ledger, since
-
-
-def readings(state: ExperimentState) -> list[Reading]:
-    """Every guardrail for every candidate, rolled back or not."""
-    return [guardrails.read(*case) for case in _cases(state)]
-
-
-def breach(state: ExperimentState) -> Proposal | None:
-    """What a failing guardrail asks for; the gravest first, each at most once per increment."""
-    if state.phase not in GUARDED:
-        return None
-    failing, candidates = [], state.candidates
-    for case in _cases(state):
-        _, _, candidate, _, _ = case
-        if candidate in candidates and guardrails.may_fail(*case):
-            item = guardrails.read(*case)
-            if item.verdict is Verdict.FAIL:
-                failing.append(item)
-    failing.sort(key=lambda item: (_SEVERITY.index(item.on_breach), item.guardrail))
-    for item in failing:
-        proposal = _react(state, item)
-        if proposal is not None:
-            return proposal
-    return None
-
-
 def step(state: ExperimentState, sight: Sight) -> Proposal | None:
-    """What the running step asks for at this moment; after a rollback, what the way back does."""
-    strategy = state.strategy
+    """What guardrails that are due, or else the running step, ask for at this moment.
+
+    After a rollback: what the way back does.
+    """
+    broken = guarding.due(state, sight.watermark_ms)
+    if broken is not None:
+        return broken
+    strategy, standing = state.strategy, standing_of(state, sight)
     if state.phase in WAY_BACK and strategy.back is not None:
-        move = strategy.back(standing_of(state, sight))
+        move = strategy.back(standing)
     elif state.phase in STEPPING and state.candidates:
-        move = strategy.decide(standing_of(state, sight))
+        move = strategy.decide(standing)
     else:
         return None
     if move is None:
@@ -160,7 +129,9 @@ def step(state: ExperimentState, sight: Sight) -> Proposal | None:
         serves = any(state.weights.get(name) for name in state.candidates)
         needs_data = move.kind in (Kind.INCREMENT, Kind.PASS) and strategy.serves and serves
     if needs_data:
-        move = _without_data(state) or move
+        move = guarding.without_data(state) or move
+    if isinstance(state.settings, Canary):
+        move = canary.out_of_time(standing, move)
     if move.kind is Kind.CHECKED and move.memo is not None:
         state.deployment.memo = dict(move.memo)
     proposal = _proposal(state, move)
@@ -173,7 +144,7 @@ def evidence_of(state: ExperimentState) -> dict[str, Any]:
     """The numbers that stand behind every decision."""
     return {
         "variants": {name: _variant(state, name) for name in sorted(state.spec.variants)},
-        "guardrails": [item.to_dict() for item in readings(state)],
+        "guardrails": [item.to_dict() for item in guarding.readings(state)],
         "objective": objective_of(state),
         "drift": drift_of(state),
         "increment": state.increment,
@@ -238,33 +209,6 @@ def _variant(state: ExperimentState, name: str) -> dict[str, Any]:
         "shadow": {"disagree": shadow.disagree, "agree": shadow.agree},
         "metrics": measured,
     }
-
-
-def _react(state: ExperimentState, item: Reading) -> Proposal | None:
-    grounds = Grounds(item.sentence, Verdict.FAIL, {"breach": item.to_dict()}, automatic=True)
-    if item.on_breach == "rollback":
-        return moves.roll_back(state, item.candidate, grounds)
-    if item.on_breach == "step_back":
-        return moves.step_back(state, item.candidate, item.guardrail, grounds)
-    if state.phase is Phase.RUNNING:
-        return moves.stop(grounds, item.candidate)
-    mark = f"{item.guardrail}/{item.candidate}"
-    if state.phase is Phase.PAUSED or state.held == mark:
-        return None
-    # A flag, or a promoted variant, cannot pause: the breach is told, once per set of shares.
-    return grounds.proposal(Action.HOLD, None, variant=item.candidate, held=mark)
-
-
-def _without_data(state: ExperimentState) -> Move | None:
-    left = state.candidates
-    for item in readings(state):
-        if item.verdict is Verdict.NO_DATA and item.candidate in left:
-            reason = (
-                f"guardrail {item.metric} has {count(item.n)} of {count(item.min_samples)}"
-                f" requests of {item.candidate}: waiting, no data is no success"
-            )
-            return Move(Kind.HOLD, Verdict.NO_DATA, reason)
-    return None
 
 
 def _proposal(state: ExperimentState, move: Move) -> Proposal | None:

@@ -45,9 +45,10 @@ class Proposal:
     no person asked for it. `republish` asks for a table although no share changes, so that what
     follows can be told from what was before. `judged_anew` names (guardrail, candidate) pairs
     whose evidence counts from this decision on. `held` marks what a HOLD has said, so that it is
-    said once. `approval` is a person, with a role, whose approval of the step is noted. `commands`
-    are given to instances instead of those before, and `memo` is kept for the step's strategy;
-    without a memo both stay.
+    said once; `told` does so for a breach that only tells. `alert` is the subject of an ALERT that
+    says the same. `approval` is a person, with a role, whose approval of the step is noted.
+    `commands` are given to instances instead of those before, and `memo` is kept for the step's
+    strategy; without a memo both stay.
     """
 
     action: Action
@@ -67,6 +68,8 @@ class Proposal:
     judged_anew: tuple[tuple[int, str], ...] = ()
     held: str | None = None
     approval: tuple[str, str] | None = None
+    told: str = ""
+    alert: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     commands: tuple[Instruction, ...] = ()
     memo: Mapping[str, Any] | None = None

@@ -14,7 +14,7 @@ from tidegate.streams.deciding.experiment import ExperimentState
 from tidegate.streams.wording import alternatives, listing
 
 _REASONED = frozenset({"PROMOTE", "PAUSE", "RESUME", "ABORT", "RETRY", "APPROVE", "ROLLBACK"})
-_SEVERITY = ("pause", "step_back", "rollback")
+_SEVERITY = ("alert", "pause", "step_back", "rollback")
 
 
 def unsigned(order: Control) -> str:
@@ -63,6 +63,8 @@ def loosened(before: ExperimentSpec, after: ExperimentSpec) -> list[str]:
             _is_as_strict(other, guardrail) for other in after.guardrails
         ):
             found.append(f"the guardrail on {metric}")
+    if _SEVERITY.index(after.on_breaker) < _SEVERITY.index(before.on_breaker):
+        found.append("on_breaker")
     for word in ("promote", "loosen"):
         held, left = getattr(before.rights, word), getattr(after.rights, word)
         if held is not None and (left is None or not set(left) <= set(held)):
@@ -85,7 +87,8 @@ def _is_as_strict(after: Guardrail, before: Guardrail) -> bool:
     same = (after.metric, after.compare) == (before.metric, before.compare)
     if not same or after.min_samples > before.min_samples or after.alpha < before.alpha:
         return False
-    if _SEVERITY.index(after.on_breach) < _SEVERITY.index(before.on_breach):
+    is_gentler = _SEVERITY.index(after.on_breach) < _SEVERITY.index(before.on_breach)
+    if is_gentler or not _acts_as_soon(after, before):
         return False
     if before.worse_by is not None:
         margin = after.worse_by
@@ -99,6 +102,15 @@ def _is_as_strict(after: Guardrail, before: Guardrail) -> bool:
     if before.min is not None:
         return after.min is not None and after.min.value >= before.min.value
     return True
+
+
+def _acts_as_soon(after: Guardrail, before: Guardrail) -> bool:
+    """Whether no check, and no patience with missing data, delays what was not delayed before."""
+    if after.checks not in (None, before.checks):
+        return False
+    if before.no_data_after_ms is None:
+        return True
+    return after.no_data_after_ms is not None and after.no_data_after_ms <= before.no_data_after_ms
 
 
 def not_approvable(state: ExperimentState, order: Control, approve: Approve | None) -> str:

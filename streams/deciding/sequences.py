@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from tidegate.schemas.marks import Marker
+
 GAP_ALARM_MS = 10_000
 """Log time after which a gap that did not heal is an alarm."""
 
@@ -36,13 +38,14 @@ class Sequences:
     was heard: nothing may be concluded about time before every joiner has spoken.
     """
 
-    __slots__ = ("_alarmed", "_gap_since_ms", "_log_times_ms", "expected", "watermark_ms")
+    __slots__ = ("_alarmed", "_gap_since_ms", "_log_times_ms", "_open", "expected", "watermark_ms")
 
     def __init__(self, partitions: int) -> None:
         self.expected = [0] * partitions
         self._log_times_ms = [NOTHING] * partitions
         self._gap_since_ms = [-1] * partitions
         self._alarmed = [False] * partitions
+        self._open = [False] * partitions
         self.watermark_ms = NOTHING
 
     def read(self, source: int, sequence: int, log_time_ms: int) -> Reading:
@@ -50,7 +53,9 @@ class Sequences:
         expected = self.expected[source]
         if sequence < expected:
             return Reading.KNOWN
-        if sequence > expected:
+        if sequence > expected and self._open[source]:
+            self.expected[source] = sequence
+        elif sequence > expected:
             if self._gap_since_ms[source] < 0:
                 self._gap_since_ms[source] = log_time_ms
             return Reading.GAP
@@ -82,7 +87,21 @@ class Sequences:
             return ""
         self.expected[place] = max(self.expected[place], int(sequence))
         self._heal(place)
-        return f"gap accepted: source partition {place} goes on at batch {self.expected[place]}"
+        goes_on = f"source partition {place} goes on at batch {self.expected[place]}"
+        return f"gap accepted: {goes_on}{said_by(arguments)}"
+
+    def accept_loss(self, marker: Marker, in_observations: bool) -> str:
+        """What a marker of a merged log accepts as lost, in words; empty when that is nothing.
+
+        Where observations themselves are missing, each source goes on at its next batch.
+        """
+        if marker.kind == "skip":
+            if in_observations:
+                self._open = [True] * len(self._open)
+            return accepted_loss(marker.arguments)
+        if marker.kind == "gap" and in_observations:
+            return accepted_loss(marker.arguments) or self.accept_gap(marker.arguments)
+        return ""
 
     def overdue(self, log_time_ms: int) -> list[int]:
         """Source partitions whose gap has just become an alarm; each is named once per gap."""
@@ -108,6 +127,7 @@ class Sequences:
             "log_times_ms": list(self._log_times_ms),
             "gap_since_ms": list(self._gap_since_ms),
             "alarmed": list(self._alarmed),
+            "open": list(self._open),
             "watermark_ms": self.watermark_ms,
         }
 
@@ -119,12 +139,34 @@ class Sequences:
         sequences._log_times_ms = list(state["log_times_ms"])
         sequences._gap_since_ms = list(state["gap_since_ms"])
         sequences._alarmed = list(state["alarmed"])
+        sequences._open = list(state["open"])
         sequences.watermark_ms = state["watermark_ms"]
         return sequences
 
     def _heal(self, source: int) -> None:
         self._gap_since_ms[source] = -1
         self._alarmed[source] = False
+        self._open[source] = False
+
+
+def accepted_loss(arguments: Mapping[str, str]) -> str:
+    """What a marker says that accepts missing records of a log; nothing when it names none.
+
+    >>> accepted_loss({"topic": "outcomes", "partition": "2", "begin": "5", "end": "9"})
+    'gap accepted: outcomes-2 has nothing at offsets 5 to 8'
+    """
+    numbers = [arguments.get(name, "") for name in ("partition", "begin", "end")]
+    if not arguments.get("topic") or not all(map(_is_number, numbers)):
+        return ""
+    partition, begin, end = map(int, numbers)
+    lost = f"{arguments['topic']}-{partition} has nothing at offsets {begin} to {end - 1}"
+    return f"gap accepted: {lost}{said_by(arguments)}"
+
+
+def said_by(arguments: Mapping[str, str]) -> str:
+    """Reason and actor of a marker, as a reason of a decision ends with them."""
+    reason, actor = arguments.get("reason", ""), arguments.get("actor", "")
+    return (f": {reason}" if reason else "") + (f" ({actor})" if actor else "")
 
 
 def _is_number(text: str) -> bool:

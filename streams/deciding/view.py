@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tidegate.streams.deciding import judging
+from tidegate.streams.deciding import guarding, judging
 from tidegate.streams.deciding.clients import Clients
 from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState
 from tidegate.streams.deciding.sequences import Sequences
@@ -43,7 +43,7 @@ def view_of(
         "progress": "" if ended else outlook.progress,
         "next": "" if ended else _following(state, outlook.following),
         "variants": [_variant(state, name) for name in _order(state)],
-        "guardrails": [item.to_dict() for item in judging.readings(state)],
+        "guardrails": [item.to_dict() for item in guarding.readings(state)],
         "objective": judging.objective_of(state),
         "health": _health(state, clients, log_time_ms),
         "applied": _applied(state, clients, log_time_ms),

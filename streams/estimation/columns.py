@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.schemas.facts import ObservationBatch
+from tidegate.schemas.facts import AGREE_NO, AGREE_UNKNOWN, ObservationBatch
+from tidegate.streams.estimation.agreement import agreements
 from tidegate.streams.estimation.moments import BatchMoments, Floats, grouped
 from tidegate.streams.estimation.plan import Measurement
 
@@ -48,21 +49,37 @@ class Values:
         return chosen
 
 
-def values_of(batch: ObservationBatch, measurement: Measurement) -> Values:
-    """What a measurement reads of every request in the batch, whatever its experiment."""
+def values_of(
+    batch: ObservationBatch, measurement: Measurement, score_tolerance: float = 0.0
+) -> Values:
+    """What a measurement reads of every request in the batch, whatever its experiment.
+
+    Shadow answers agree with equal labels, or scores `score_tolerance` apart at most.
+    """
+    if measurement.source == "disagreement":
+        return _disagreements(batch, measurement, score_tolerance)
     if measurement.source == "outcome":
         return _closed_values(batch, measurement)
     if measurement.source == "measure":
         return _measure_values(batch, measurement)
     table = batch.tables["exposure"]
     if measurement.source == "status":
-        # A fallback is the assigned variant's failure.
-        values = (table["status"] != 0).astype(np.float64)
+        values = np.isin(table["status"], measurement.statuses).astype(np.float64)
     elif measurement.source == "latency_ms":
         values = table["latency"]
     else:
         values = table["score"]
     return _present(batch, measurement, table["context"], values, table["weight"])
+
+
+def _disagreements(
+    batch: ObservationBatch, measurement: Measurement, score_tolerance: float
+) -> Values:
+    """1 where a request and its shadow differ, 0 where not; of the context that ran unseen."""
+    table = batch.tables["shadow"]
+    found = agreements(table, score_tolerance)
+    values = np.where(found == AGREE_UNKNOWN, np.nan, found == AGREE_NO)
+    return _present(batch, measurement, table["shadow_context"], values, np.ones(len(values)))
 
 
 def _closed_values(batch: ObservationBatch, measurement: Measurement) -> Values:

@@ -20,11 +20,10 @@ from tidegate.streams.estimation.quantile import RunningQuantile
 from tidegate.streams.estimation.strata import Arm, Key, Pair, Strata, arms_of, pairs_of
 from tidegate.streams.estimation.summary import Summary
 from tidegate.streams.estimation.tally import IRREGULAR, ShadowTally, Tally
+from tidegate.streams.estimation.trail import Trail, Watch
+from tidegate.streams.estimation.trails import Learnt, Trails
 
 BEGINNING: Key = (0, 0)
-
-_Learnt = tuple[int, str, Key]
-"""A context that is learnt from: its number in the batch, variant, routing version."""
 
 
 class Ledger:
@@ -59,6 +58,7 @@ class Ledger:
             for item, name in keys
             for kind in item.drift
         }
+        self._trails = Trails(plan.watches)
 
     # -- facts
 
@@ -68,8 +68,9 @@ class Ledger:
         `summary` is that of the batch, when others observe it as well.
         """
         owners: dict[int, str] = {}
-        learnt: list[_Learnt] = []
-        undrawn: list[_Learnt] = []
+        owned: list[Learnt] = []
+        learnt: list[Learnt] = []
+        told: list[Learnt] = []
         for number, context in enumerate(batch.contexts):
             ours = (context.experiment, context.generation) == (
                 self.plan.experiment, self.plan.generation,
@@ -77,18 +78,25 @@ class Ledger:
             if ours and context.variant in self.tallies:
                 owners[number] = context.variant
                 key = (context.routing_epoch, context.routing_version)
+                owned.append((number, context.variant, key))
                 if context.reason == "SPLIT":
-                    learnt.append((number, context.variant, key))
-                elif context.reason == "INSTANCE":
-                    undrawn.append((number, context.variant, key))
+                    learnt.append(owned[-1])
+                if context.reason in ("SPLIT", "INSTANCE"):
+                    told.append(owned[-1])
         if not owners:
             return
         summary = summary or Summary(batch)
+        self._trails.begin()
         self._count(summary, owners)
         self._count_learnt(summary, learnt)
         for item in self.plan.measurements:
-            if item.source != "outcome":
-                self._learn(item, summary.values(item), [*learnt, *undrawn])
+            if item.source == "disagreement":
+                if batch.count("shadow"):
+                    # A shadow is drawn by its request, not by the split that the reason tells of.
+                    found = summary.values(item, self.plan.score_tolerance)
+                    self._learn(item, found, owned)
+            elif item.source != "outcome":
+                self._learn(item, summary.values(item), told)
             elif batch.count("closed"):
                 self._learn(item, summary.values(item), learnt)
         if batch.count("matched"):
@@ -99,6 +107,7 @@ class Ledger:
         batch = summary.batch
         is_irregular = batch.count("irregular") > 0
         agreed = summary.agreements(self.plan.score_tolerance) if batch.count("shadow") else []
+        shifts = (summary.shifts("latency"), summary.shifts("score")) if agreed else ()
         for number, variant in owners.items():
             tally, reason = self.tallies[variant], batch.contexts[number].reason
             statuses = summary.statuses[number]
@@ -111,9 +120,9 @@ class Ledger:
                 for status, count in zip(STATUSES, statuses, strict=True):
                     tally.statuses[status] += count
             if is_irregular:
-                found = summary.irregular[number]
+                seldom = summary.irregular[number]
                 for code, name in IRREGULAR.items():
-                    tally.irregular[name] += found[code]
+                    tally.irregular[name] += seldom[code]
             if agreed:
                 disagree, agree, unknown = agreed[number]
                 shadow = self.shadows[variant]
@@ -121,8 +130,11 @@ class Ledger:
                 shadow.disagree += disagree
                 shadow.agree += agree
                 shadow.failures += summary.shadow_failures[number]
+                for side, found in zip((shadow.latency, shadow.score), shifts, strict=True):
+                    if (moments := found[number]) is not None:
+                        side.merge(*moments)
 
-    def _count_learnt(self, summary: Summary, learnt: Sequence[_Learnt]) -> None:
+    def _count_learnt(self, summary: Summary, learnt: Sequence[Learnt]) -> None:
         totals: dict[Key, int] = {}
         for number, variant, key in learnt:
             count = sum(summary.statuses[number])
@@ -136,13 +148,14 @@ class Ledger:
             for variant in self._strata.at(key).exposures:
                 self.tallies[variant].opportunities += total
 
-    def _learn(self, item: Measurement, found: Values, learnt: Sequence[_Learnt]) -> None:
+    def _learn(self, item: Measurement, found: Values, learnt: Sequence[Learnt]) -> None:
         contexts: dict[str, list[int]] = {}
         for number, variant, key in learnt:
             moments = found.moments[number]
             if moments is not None:
                 self._strata.at(key).sample(item.name, variant).merge(*moments)
                 contexts.setdefault(variant, []).append(number)
+        self._trails.learn(item.name, found, learnt)
         if item.quantile is None and not item.bounds and not item.drift:
             return
         for variant, numbers in contexts.items():
@@ -161,7 +174,7 @@ class Ledger:
             for kind in item.drift:
                 self._detectors[item.name, variant, kind].feed(scaled)
 
-    def _learn_early(self, summary: Summary, learnt: Sequence[_Learnt]) -> None:
+    def _learn_early(self, summary: Summary, learnt: Sequence[Learnt]) -> None:
         names = summary.batch.names
         for item in self.plan.measurements:
             if item.source != "outcome" or item.name not in names:
@@ -213,6 +226,10 @@ class Ledger:
         number, above = self._above[measurement, variant, bound]
         return number, above
 
+    def trail(self, watch: Watch) -> Trail:
+        """The evidence of one guardrail on one candidate since several beginnings."""
+        return self._trails[watch]
+
     def drifts(self) -> Iterator[tuple[str, str, str, Detector]]:
         """(measurement, variant, algorithm, detector) of all detectors."""
         for (measurement, variant, kind), detector in self._detectors.items():
@@ -230,6 +247,7 @@ class Ledger:
             "quantiles": [[*key, item.to_state()] for key, item in self._quantiles.items()],
             "above": [[*key, *counts] for key, counts in self._above.items()],
             "detectors": [[*key, item.to_state()] for key, item in self._detectors.items()],
+            "trails": self._trails.to_state(),
         }
 
     @classmethod
@@ -237,6 +255,7 @@ class Ledger:
         """The ledger that `to_state` told of, under the same plan."""
         ledger = cls(plan)
         ledger._load(state)
+        ledger._trails.load(state["trails"])
         return ledger
 
     def amend(self, plan: Plan) -> None:
@@ -244,7 +263,7 @@ class Ledger:
 
         What is measured as before keeps its statistics; what is new or changed starts empty.
         """
-        state = self.to_state()
+        state, trails = self.to_state(), self._trails
         kept = frozenset(self.plan.measurements) & frozenset(plan.measurements)
         names = frozenset(item.name for item in kept)
         for table in ("early", "quantiles", "above", "detectors"):
@@ -256,6 +275,7 @@ class Ledger:
         self._begin(plan)
         self._load(state)
         self._strata.keep(names)
+        self._trails.keep(trails, names)
 
     def _load(self, state: Mapping[str, Any]) -> None:
         for name in self.plan.variants:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
+
+from tidegate.schemas.facts import STATUSES
+from tidegate.streams.estimation.trail import Watch
 
 if TYPE_CHECKING:
     from tidegate.schemas.manifest.spec import ExperimentSpec, Metric
 
-Source = Literal["outcome", "status", "latency_ms", "score", "measure"]
+Source = Literal["outcome", "status", "latency_ms", "score", "measure", "disagreement"]
 Goal = Literal["increase", "decrease"]
 
 STRATA_MAX: Final = 64
@@ -19,8 +23,9 @@ DRIFT: Final = ("adwin",)
 class Measurement:
     """One metric as the ledger reads it.
 
-    `source` says where values come from: closed outcomes, or a column of exposures. `measure` is
-    the measure's name. Outcome values are the request's `aggregate` of what came, or `default`
+    `source` says where values come from: closed outcomes, a column of exposures, or whether a
+    request and its shadow differ. `measure` is the measure's name, `statuses` the codes of status
+    that count. Outcome values are the request's `aggregate` of what came, or `default`
     when nothing came; without default such requests are left out. Values are clipped to
     `low..high`, so one source cannot move a mean without limit. `quantile` is None for means.
     `bounds` are values above which requests are counted. `drift` names the detectors fed, on
@@ -36,6 +41,7 @@ class Measurement:
     low: float | None = None
     high: float | None = None
     measure: str = ""
+    statuses: tuple[int, ...] = (1, 2, 3)
     quantile: float | None = None
     bounds: tuple[float, ...] = ()
     drift: tuple[str, ...] = ()
@@ -46,6 +52,7 @@ class Plan:
     """Everything that is measured of one generation of an experiment.
 
     Scores of a request and its shadow agree when they are `score_tolerance` apart at most.
+    `watches` are what guardrails follow from several beginnings.
     """
 
     experiment: str
@@ -54,6 +61,7 @@ class Plan:
     measurements: tuple[Measurement, ...]
     strata_max: int = STRATA_MAX
     score_tolerance: float = 0.0
+    watches: tuple[Watch, ...] = ()
 
 
 def plan_of(experiment: str, generation: int, spec: ExperimentSpec) -> Plan:
@@ -74,15 +82,42 @@ def plan_of(experiment: str, generation: int, spec: ExperimentSpec) -> Plan:
         score_tolerance=next(
             (step.shadow.score_tolerance for step in spec.release if step.shadow is not None), 0.0
         ),
+        watches=tuple(dict.fromkeys(_watches(spec))),
     )
+
+
+def watch_of(spec: ExperimentSpec, index: int, candidate: str) -> Watch:
+    """What guardrail `index` follows of a candidate."""
+    guardrail = spec.guardrails[index]
+    quantile = spec.metrics[guardrail.metric].quantile
+    is_compared = guardrail.worse_by is not None
+    limit = guardrail.max or guardrail.min
+    is_checked = guardrail.checks is not None
+    return Watch(
+        measurement=guardrail.metric,
+        candidate=candidate,
+        control=spec.control if is_compared else "",
+        above=None if quantile is None or is_compared or limit is None else limit.value,
+        binned=quantile is not None and is_compared,
+        size=0 if is_checked else guardrail.min_samples,
+        checked=index if is_checked else None,
+    )
+
+
+def _watches(spec: ExperimentSpec) -> Iterator[Watch]:
+    for index, guardrail in enumerate(spec.guardrails):
+        if guardrail.metric in spec.metrics:
+            for candidate in spec.candidates:
+                yield watch_of(spec, index, candidate)
 
 
 def _measurement(name: str, metric: Metric, bounds: tuple[float, ...]) -> Measurement:
     source, _, measure = (metric.field or "outcome").partition(".")
     sources: dict[str, Source] = {
         "outcome": "outcome", "status": "status", "latency_ms": "latency_ms", "score": "score",
-        "measures": "measure",
+        "measures": "measure", "disagreement": "disagreement",
     }
+    counted = metric.statuses or STATUSES[1:]
     binary = metric.type in ("binary", "rate")
     low, high = (0.0, 1.0) if binary else metric.range or (None, None)
     scaled = low is not None and high is not None and high > low
@@ -96,6 +131,7 @@ def _measurement(name: str, metric: Metric, bounds: tuple[float, ...]) -> Measur
         low=low,
         high=high,
         measure=measure,
+        statuses=tuple(map(STATUSES.index, counted)),
         quantile=metric.quantile if metric.type == "quantile" else None,
         bounds=bounds if metric.type == "quantile" else (),
         drift=DRIFT if scaled else (),

@@ -67,6 +67,13 @@ class Summary:
         found: list[int] = np.bincount(failed, minlength=self._number).tolist()
         return found
 
+    def shifts(self, column: str) -> Sequence[BatchMoments | None]:
+        """Moments of shadow minus answer of `score` or `latency`, by the context in the shadow."""
+        table = self.batch.tables["shadow"]
+        apart = table[f"shadow_{column}"] - table[column]
+        known = ~np.isnan(apart)
+        return grouped(table["shadow_context"][known], self._number, apart[known], None)
+
     def agreements(self, score_tolerance: float) -> list[list[int]]:
         """Shadow pairs by code of agreement, by the context that ran in the shadow."""
         table = self.batch.tables["shadow"]
@@ -92,16 +99,21 @@ class Summary:
             )
         return found
 
-    def values(self, measurement: Measurement) -> Values:
+    def values(self, measurement: Measurement, score_tolerance: float = 0.0) -> Values:
         """What the measurement reads; measurements that read the same share it."""
+        reads: tuple[Any, ...]
         if measurement.source == "outcome":
             reads = (measurement.name, measurement.aggregate, measurement.default)
         else:
-            reads = (measurement.source, measurement.measure, None)
-        key = (measurement.source, *reads, measurement.low, measurement.high)
+            reads = (measurement.source, measurement.measure, score_tolerance)
+        key = (
+            measurement.source, *reads, measurement.statuses, measurement.low, measurement.high
+        )  # fmt: skip
         found = self._values.get(key)
         if found is None:
-            found = self._values[key] = values_of(self.batch, measurement)
+            found = self._values[key] = values_of(
+                self.batch, measurement, score_tolerance
+            )
         return found
 
     def facts(self) -> Sequence[int]:

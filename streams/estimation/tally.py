@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from tidegate.schemas.facts import CLASSES, STATUSES, STREAMS
+from tidegate.streams.estimation.moments import Sample
 
 IRREGULAR = {
     place * len(CLASSES) + code: f"{stream}.{CLASSES[code]}"
@@ -60,13 +61,16 @@ class ShadowTally:
     """Requests a variant answered unseen, compared one by one with the answers that were given.
 
     `disagree` and `agree` leave out pairs that could not be compared. `failures` counts shadow
-    answers that are not OK.
+    answers that are not OK. `latency` and `score` are moments of shadow minus answer on the same
+    request, where both sides have one.
     """
 
     pairs: int = 0
     agree: int = 0
     disagree: int = 0
     failures: int = 0
+    latency: Sample = field(default_factory=Sample)
+    score: Sample = field(default_factory=Sample)
 
     @property
     def disagreement(self) -> float | None:
@@ -74,14 +78,15 @@ class ShadowTally:
         compared = self.agree + self.disagree
         return self.disagree / compared if compared else None
 
-    def to_state(self) -> dict[str, Any]:
+    def to_state(self) -> list[Any]:
         """JSON values."""
-        return asdict(self)
+        counts = [self.pairs, self.agree, self.disagree, self.failures]
+        return [*counts, self.latency.to_state(), self.score.to_state()]
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load(self, state: list[Any]) -> None:
         """Takes over what `to_state` gave."""
-        for item in fields(self):
-            setattr(self, item.name, copy(state[item.name]))
+        self.pairs, self.agree, self.disagree, self.failures = state[:4]
+        self.latency, self.score = map(Sample.from_state, state[4:])
 
 
 def conservation(tally: Tally, shadow: ShadowTally) -> dict[str, dict[str, int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-OPTIMAL_N: Final = 1_000.0
+OPTIMAL_N: Final = 500.0
 """Effective observations at which the sequence is narrowest; it is valid at all others."""
 
 
@@ -33,7 +33,7 @@ def standard_errors(n: float, alpha: float, optimal_n: float = OPTIMAL_N) -> flo
         n: effective observations, positive.
         alpha: probability of ever missing the truth on this side, in (0, 0.5).
 
-    >>> round(standard_errors(1000.0, 0.05), 3)
+    >>> round(standard_errors(500.0, 0.05), 3)
     2.779
     """
     scaled = n * rho_squared(alpha, optimal_n)

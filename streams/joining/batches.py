@@ -31,13 +31,16 @@ SUMMARY_BYTES: Final = 52
 class OpenBatch:
     """Facts of one observations partition since its last cut, and the bytes that still fit in.
 
-    `last_cut_ms` is when the last cut was due.
+    `last_cut_ms` is when the last cut was due. What is concluded up to `told_ms` was put out
+    before, under numbers below `told_number`.
     """
 
     partition: int
     sequence: int = 0
     last_cut_ms: int = 0
     room: int = BATCH_BYTES
+    told_ms: int = 0
+    told_number: int = 0
     rows: Rows = field(default_factory=Rows)
 
 
@@ -157,6 +160,9 @@ class Batches:
 
     def cut(self, batch: OpenBatch) -> None:
         """Put the batch out and begin the next."""
+        if 0 < self.log_time_ms <= batch.told_ms:
+            self._drop(batch)
+            return
         shared = shared_and_tables(batch.rows, self._interned)
         observation = ObservationBatch(
             source_partition=self._partition,
@@ -172,27 +178,53 @@ class Batches:
         )
         self.facts += batch.rows.facts()
         batch.sequence += 1
+        self._drop(batch)
+        key = f"source/{self._partition}".encode()
+        self._emit(Output("observations", batch.partition, key, encode_observation(observation)))
+
+    def told(self, told: Sequence[Sequence[int]]) -> None:
+        """Input was lost behind what this partition had put out already: (log time ms, next
+        number) per observations partition. The facts up to there are not told a second time.
+        """
+        for batch, (told_ms, number) in zip(self._open, told, strict=False):
+            if number > batch.sequence and told_ms > self.log_time_ms:
+                batch.told_ms, batch.told_number = told_ms, number
+
+    def told_until(self, log_time_ms: int) -> list[int]:
+        """Times up to `log_time_ms` at which something is news again, ascending."""
+        return sorted({it.told_ms for it in self._open if 0 < it.told_ms <= log_time_ms})
+
+    def speak(self) -> None:
+        """All up to `log_time_ms` is concluded: what was told goes, the rest has new numbers."""
+        for batch in self._open:
+            if 0 < batch.told_ms <= self.log_time_ms:
+                self._drop(batch)
+                batch.sequence = max(batch.sequence, batch.told_number)
+                batch.told_ms = batch.told_number = 0
+
+    def _drop(self, batch: OpenBatch) -> None:
         batch.last_cut_ms = self.log_time_ms
         batch.room = BATCH_BYTES
         batch.rows = Rows()
-        key = f"source/{self._partition}".encode()
-        self._emit(Output("observations", batch.partition, key, encode_observation(observation)))
 
     def forget_tails(self) -> None:
         """Numbers of tails may now mean others."""
         self.by_tail.clear()
 
     def dump(self) -> tuple[list[list[int]], list[bytes]]:
-        """[sequence, last cut, room] per batch, and the rows as blocks."""
-        heads = [[batch.sequence, batch.last_cut_ms, batch.room] for batch in self._open]
+        """[sequence, last cut, room, told time and number] per batch, and the rows as blocks."""
+        heads = [
+            [each.sequence, each.last_cut_ms, each.room, each.told_ms, each.told_number]
+            for each in self._open
+        ]
         return heads, [block for batch in self._open for block in batch.rows.dump()]
 
     def load(self, heads: Sequence[Sequence[int]], blocks: Sequence[bytes]) -> None:
         """Become what `dump` told."""
         each = len(blocks) // len(heads)
         self._open = [
-            OpenBatch(number, sequence, last_cut_ms, room)
-            for number, (sequence, last_cut_ms, room) in enumerate(heads)
+            OpenBatch(number, sequence, last_cut_ms, room, told_ms, told_number)
+            for number, (sequence, last_cut_ms, room, told_ms, told_number) in enumerate(heads)
         ]
         for batch in self._open:
             start = batch.partition * each

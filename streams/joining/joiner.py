@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tidegate.schemas.codec import Bindings
 from tidegate.schemas.marks import Marker
 from tidegate.streams.joining.closing import advance
@@ -34,6 +36,10 @@ class Joiner:
 
     def advance(self, log_time_ms: int) -> None:
         """Time moves: close, give up, forget, cut."""
+        for told_ms in self.state.batches.told_until(log_time_ms):
+            # Behind a loss that was accepted: first what had been told before, then what is news.
+            advance(self.state, told_ms)
+            self.state.batches.speak()
         advance(self.state, log_time_ms)
 
     def records(self, run: Run) -> None:
@@ -45,8 +51,11 @@ class Joiner:
         self._by_rank[run.rank].records(run)
 
     def marker(self, rank: int, offset: int, marker: Marker) -> None:
-        """Markers concern the fold; here they only count as covered."""
+        """Markers concern the fold and count as covered; but what a loss undid was told before."""
         self.state.batches.covers[rank] = offset + 1
+        if marker.kind == "skip":
+            self.state.batches.covers[rank] = int(marker.arguments["end"])
+            self.state.batches.told(json.loads(marker.arguments["told"]))
 
     def dump(self) -> bytes:
         """The whole state; equal states give equal bytes."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 from tidegate.schemas.manifest.spec import VariantSpec
-from tidegate.streams.estimation import Arm, Pair
+from tidegate.streams.estimation import Arm, Pair, ShadowTally
 from tidegate.streams.strategies.instances import (
     FAILED,
     Artifact,
@@ -89,6 +89,9 @@ class Evidence(Protocol):
 
     def disagreement(self, variant: str) -> tuple[int, int]:
         """Compared requests whose answers disagree, and all compared requests."""
+
+    def shadow(self, variant: str) -> ShadowTally:
+        """What a variant answered unseen, beside what was answered."""
 
     def incomparable(self, variant: str) -> int:
         """Pairs of a request and its shadow of which one side has nothing to compare."""

@@ -1,12 +1,14 @@
 """Canary: candidates together get a small share, or one share after another.
 
 A share is passed when it was held for `hold` of watermarked time and every candidate has
-`min_samples` requests routed by it. Guardrails watch meanwhile; too few requests mean waiting.
+`min_samples` requests routed by it. Guardrails watch meanwhile; too few requests mean waiting,
+and what still waits when `max_duration` is over ends as `on_inconclusive` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tidegate.schemas.manifest.steps import Canary
 from tidegate.streams.strategies.base import (
@@ -50,6 +52,21 @@ def decide(standing: Standing) -> Move | None:
     last = standing.increment == len(settings.shares_bp) - 1
     reason = f"{held} with {count(samples)} requests (at least {needed}), no guardrail failed"
     return Move(Kind.PASS if last else Kind.INCREMENT, Verdict.PASS, reason)
+
+
+def out_of_time(standing: Standing, move: Move) -> Move:
+    """What the manifest wants of a share that still waits when `max_duration` is over."""
+    settings: Canary = standing.settings
+    limit_ms = settings.max_duration_ms
+    if move.kind is not Kind.HOLD or limit_ms is None or standing.held_ms < limit_ms:
+        return move
+    answer = settings.on_inconclusive or "hold"
+    reason = f"{move.reason}; {duration(limit_ms)} are over, on_inconclusive: {answer}"
+    if answer == "hold":
+        return replace(move, reason=reason)
+    last = standing.increment == len(settings.shares_bp) - 1
+    onward = Kind.PASS if last else Kind.INCREMENT
+    return replace(move, kind=Kind.STOP if answer == "fail" else onward, reason=reason)
 
 
 def outlook(standing: Standing) -> Outlook:

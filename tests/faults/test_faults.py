@@ -88,6 +88,14 @@ def test_errors_of_the_group_are_got_over(tmp_path: Path) -> None:
         hold(FAULTS["group"].run(own, 3))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_leaders_that_move_cost_nobody_a_fact(tmp_path: Path) -> None:
+    """One of three nodes dies, its leaders move, it comes back and gets them back."""
+    with Stage(tmp_path) as own:
+        hold(FAULTS["leaders"].run(own, 1))
+
+
 def test_the_verdict_sees_what_is_lost_and_doubled(
     local_kafka: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

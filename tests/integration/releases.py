@@ -130,7 +130,7 @@ class Releases:
 
     def until(
         self, names: Sequence[str], is_done: Callable[[Decision], bool],
-        act: Callable[[str, Decision], None] = lambda name, last: None, seconds: float = 150.0,
+        act: Callable[[str, Decision], None] = lambda name, last: None, seconds: float = 300.0,
     ) -> None:
         """Wait for all experiments; `act` is what people do meanwhile."""
         left, deadline = list(names), time.monotonic() + seconds

@@ -14,7 +14,7 @@ from tests.integration.world import with_short_horizons
 from tidegate.agents.settings import Settings
 from tidegate.schemas.events import Decision
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 PAGES = Path(__file__).parents[2] / "docs" / "strategies"
 NAMES = ("shadow", "canary", "ab", "bandit", "pause", "approve", "full", "flag")

@@ -194,7 +194,7 @@ spec:
   guardrails:
     - {{metric: errors, compare: control, worse_by: 5pp, min_samples: 20, on_breach: rollback}}
   release:
-    - canary: {{weights: [20%, 40%], hold: {HOLD_MS}ms, min_samples: 20}}
+    - canary: {{weights: [20%, 40%], cap: 50%, hold: {HOLD_MS}ms, min_samples: 20}}
 """
 
 

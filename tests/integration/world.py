@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,11 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.agents.counting import ROOT, environment_of
+from tidegate.agents.breaks import recorded_breaks
 from tidegate.agents.engine import ENGINE_SETTINGS, fingerprint
 from tidegate.agents.joiner import joiner_factory
 from tidegate.agents.kafka import Record, new_producer, read_topic
 from tidegate.agents.settings import Settings
-from tidegate.agents.transport.fetched import find_marks
+from tidegate.agents.transport.fetched import dense_runs, find_marks
+from tidegate.schemas.breaks import gaps_of
 from tidegate.schemas.codec import encode
 from tidegate.schemas.errors import Unreachable
 from tidegate.schemas.events import Event, Outcome, Prediction, ShadowPrediction
@@ -30,7 +33,7 @@ from tidegate.streams.merge import Fetched
 from tidegate.streams.output import Output
 
 REWARD_WAIT_MS = 2_000
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 240.0
 """How long anything may take on a busy machine before a test gives up."""
 
 Identity = tuple[str, int, bytes]
@@ -239,6 +242,20 @@ class World:
                 found.append(json.loads(line))
         return found
 
+    def metric(self, name: str, role: str = "joiner", **labels: str) -> float:
+        """Sum of a metric of the newest worker of a role, over what the labels say; -1 when nobody
+        answers."""
+        told = [it for it in self.lines("health and metrics") if it.get("role") == role]
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        try:
+            address = str(told[-1]["message"]).split()[-1]
+            with urllib.request.urlopen(f"{address}/metrics") as answer:
+                lines = answer.read().decode().splitlines()
+        except (IndexError, OSError):
+            return -1.0
+        found = (line for line in lines if line.split("{")[0].split(" ")[0] == name)
+        return sum(float(it.split()[-1]) for it in found if all(word in it for word in wanted))
+
     def await_checkpoints(self, count: int) -> None:
         """Until so many checkpoints that stand for records were written in all."""
         self._await(lambda: self._checkpoints() >= count, f"{count} checkpoints")
@@ -308,7 +325,11 @@ def identify(name: str, partition: int, value: bytes) -> Identity:
 
 
 def reference(settings: Settings) -> dict[Identity, bytes]:
-    """All outputs the logs as they are now give, folded here and without interruption."""
+    """All outputs the logs as they are now give, folded here and without interruption.
+
+    Of what is missing in a log only what was accepted as lost is passed over.
+    """
+    accepted = recorded_breaks(settings)
     outputs: dict[Identity, bytes] = {}
 
     def emit(output: Output) -> None:
@@ -327,16 +348,20 @@ def reference(settings: Settings) -> dict[Identity, bytes]:
         logs.append(by_partition)
     for partition in range(settings.partitions):
         fold = PartitionFold(partition, len(ranks), make(partition, emit))
+        fold.accept(
+            {rank: gaps_of(accepted, topic.name, partition) for rank, topic in enumerate(ranks)}
+        )
         for rank, by_partition in enumerate(logs):
-            if by_partition[partition]:
-                fold.feed(rank, _fetched(by_partition[partition]))
+            records = by_partition[partition]
+            for start, stop in dense_runs([record.offset for record in records]):
+                if start < stop:
+                    fold.feed(rank, _fetched(records[start:stop]))
         fold.drain()
     return outputs
 
 
 def _fetched(records: Sequence[Record]) -> Fetched:
     values = [record.value for record in records]
-    assert records[-1].offset - records[0].offset + 1 == len(records)
     return Fetched(
         records[0].offset,
         values,

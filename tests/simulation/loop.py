@@ -154,7 +154,7 @@ class Simulation:
             "action": action,
             "actor": "ann",
             "role": "owner",
-            "reason": "",
+            "reason": "because",
             "issued_at": self.now_ms,
             "spec": None if spec is None else spec.to_json(),
         }

@@ -13,7 +13,9 @@ EXPERIMENT = "ranker"
 CONTROL, CANDIDATES = "champion", ("blue", "challenger")
 ALL = {
     "shadow": {"shadow": {"until": {"requests": 2}}},
-    "canary": {"canary": {"weights": ["10%", "20%", "50%"], "hold": "100ms", "min_samples": 1}},
+    "canary": {"canary": {
+        "weights": ["10%", "20%", "50%"], "cap": "50%", "hold": "100ms", "min_samples": 1
+    }},
     "bandit": {"bandit": {
         "floor": "5%", "every": "1s", "until": {"p_best": "95%"}, "max_duration": "5s",
         "min_samples": 2,

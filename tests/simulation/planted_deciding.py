@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tests.simulation.planting import DECIDING, Bug, after, nothing
 from tidegate.schemas.events import Control
-from tidegate.streams.deciding import clients, experiment, judging, memory, moves, orders, records
+from tidegate.streams.deciding import clients, experiment, guarding, memory, moves, orders, records
 from tidegate.streams.deciding.sequences import Reading, Sequences
 from tidegate.streams.estimation import ledger
 from tidegate.streams.output import Output
@@ -100,10 +100,10 @@ def _any_generation(self: Any, batch: Any) -> None:
 
 
 def _breach_early(state: Any) -> Any:
-    for reading in judging.readings(state):
+    for reading in guarding.readings(state):
         if reading.n and reading.value and reading.candidate in state.candidates:
-            found = judging._react(state, replace(reading, verdict=Verdict.FAIL))
-            return found if state.phase in judging.GUARDED else None
+            found = guarding._react(state, replace(reading, verdict=Verdict.FAIL))
+            return found if state.phase in guarding.GUARDED else None
     return None
 
 
@@ -155,7 +155,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "facts of older generations are counted", DECIDING, ledger.Ledger, "observe",
         _any_generation),
     "guardrails without proof": Bug(
-        "a guardrail fails on any error at all", DECIDING, judging, "breach", _breach_early),
+        "a guardrail fails on any error at all", DECIDING, guarding, "breach", _breach_early),
     "clients forgotten at a restart": Bug(
         "after a restart the decider knows no service", DECIDING, clients.Clients,
         "to_state", lambda self: []),

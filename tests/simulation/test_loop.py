@@ -14,7 +14,11 @@ from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.schemas.observation_reading import decode_observation
 from tidegate.streams.output import Output
 
-SHADOW = {"shadow": {"until": {"requests": 300}, "require": {"disagreement": "<= 10%"}}}
+SHADOW = {
+    "shadow": {
+        "until": {"requests": 300}, "require": {"disagreement": "<= 10%"}, "on_inconclusive": "pass"
+    }
+}  # fmt: skip
 CANARY = {"canary": {"weights": ["10%", "30%"], "hold": "5s", "min_samples": 100}}
 BANDIT = {
     "bandit": {

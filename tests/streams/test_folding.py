@@ -8,6 +8,7 @@ import random
 import pytest
 
 from tests.streams.logs import Log, feed_all, fetch, tick_all
+from tidegate.schemas.breaks import Break, gaps_of
 from tidegate.schemas.errors import UnknownSchemaId
 from tidegate.schemas.marks import Marker, Tick
 from tidegate.streams import folding
@@ -172,6 +173,36 @@ def test_a_fold_may_begin_where_the_logs_begin() -> None:
     fold.feed(0, fetch([None, None, Tick(10), b"a"], 2, 2))
     fold.drain()
     assert journal.lines == ["advance 10", "0/3 at 10: b'a'"]
+
+
+def test_a_checkpoint_beside_an_accepted_loss_goes_on_the_same() -> None:
+    """Before it, at it and behind it: a loss is one record of the order, told as a marker."""
+    logs = some_logs(4)
+    gaps = {1: gaps_of([Break("t", 3, 40, 90, "", "", 0)], "t", 3)}
+
+    def through(state: bytes | None) -> tuple[PartitionFold, Journal, list[Checkpoint]]:
+        journal, taken = Journal(), list[Checkpoint]()
+        fold = PartitionFold(3, 2, journal, taken.append, 1)
+        fold.accept(gaps)
+        if state is not None:
+            fold.load(state)
+        while wanted := [r for r in (1, 0) if fold.merge.fetch_offsets[r] < len(logs[r])]:
+            for rank in wanted:
+                first = fold.merge.fetch_offsets[rank]
+                count = min(7, 40 - first) if rank == 1 and first < 40 else 7
+                fold.feed(rank, fetch(logs[rank], first, count))
+                fold.drain()
+        return fold, journal, taken
+
+    fold, whole, taken = through(None)
+    assert whole.lines.count("1/40: skip") == 1
+    lost = tuple(f"1/{offset} " for offset in range(40, 90))
+    assert not any(line.startswith(lost) for line in whole.lines)
+    assert len({checkpoint.next_offsets[1] for checkpoint in taken}) > 10
+    for checkpoint in taken:
+        again, journal, _ = through(checkpoint.state)
+        assert journal.lines == whole.lines
+        assert again.dump() == fold.dump()
 
 
 class Waiting(Journal):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.streams.logs import Log, fetch, log_times_ms
+from tidegate.schemas.breaks import Break, gaps_of
 from tidegate.schemas.marks import Marker, Tick
 from tidegate.streams.merge import MAX_LOG_TIME_MS, LogGap, Merge
 
@@ -88,6 +91,33 @@ def test_something_is_always_wanted(seed: int) -> None:
         assert merge.buffered(merge.blocked_on()) == 0
 
 
+@given(st.data())
+def test_no_skew_stops_the_fetching_or_overfills_a_buffer(data: st.DataObject) -> None:
+    """Whatever the logs hold and however uneven they are: a log is fetched only below its cap, in
+    any order and size, and still everything that can be released is; no buffer grows beyond cap
+    and one fetch."""
+    draw = data.draw
+    cap, size = draw(st.integers(1, 8)), draw(st.integers(1, 6))
+    lengths = draw(st.lists(st.integers(0, 120), min_size=2, max_size=4))
+    logs: list[Log] = []
+    for length in lengths:
+        every = draw(st.integers(1, 40))
+        rest: Log = [Tick(1_000 + at) if at % every == 0 else b"x" for at in range(1, length + 1)]
+        logs.append([Tick(1_000), *rest])
+    merge = Merge([0] * len(logs), [0] * len(logs))
+    while True:
+        left = [rank for rank, log in enumerate(logs) if merge.fetch_offsets[rank] < len(log)]
+        wanted = [rank for rank in left if merge.buffered(rank) < cap]
+        if not wanted:
+            break
+        rank = draw(st.sampled_from(wanted))
+        merge.feed(rank, fetch(logs[rank], merge.fetch_offsets[rank], size))
+        released(merge)
+        assert merge.buffered(rank) < cap + size
+    # Only a log at its end can hold the others back: they wait for what it has not got.
+    assert merge.fetch_offsets[merge.blocked_on()] == len(logs[merge.blocked_on()])
+
+
 def test_all_predictions_of_an_interval_precede_its_outcomes() -> None:
     """Inside an interval the rank decides, whatever came first on the wire."""
     logs: list[Log] = [[Tick(100), b"p", Tick(200)], [Tick(100), b"o", Tick(200)]]
@@ -160,6 +190,42 @@ def test_a_hole_stops_the_merge() -> None:
     ) as info:
         merge.feed(1, fetch([b"x"] * 12, 9, 3))
     assert (info.value.rank, info.value.expected, info.value.found) == (1, 5, 9)
+
+
+LOST = [Break("t", 0, 2, 9, "", "", 0), Break("t", 0, 9, 10, "", "", 0)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_an_accepted_loss_is_passed_where_it_stands_in_the_order(size: int) -> None:
+    """Its marker comes at the log time before it, and the log goes on behind it, with no record
+    of it; losses may follow one another, and begin where a log is taken up."""
+    first: Log = [Tick(100), b"a", *[None] * 8, b"b", Tick(200)]
+    logs: list[Log] = [first, [Tick(100), b"o", Tick(150)]]
+    gaps = {0: gaps_of(LOST, "t", 0)}
+    merge = Merge([0, 0], [0, 0], None, gaps)
+    order = []
+    merge.feed(0, fetch(logs[0][:2], 0, 2))
+    assert merge.fetch_offsets[0] == merge.after(0, 2) == 10
+    merge.feed(1, fetch(logs[1], 0, 3))
+    order += released(merge)
+    for begin in range(10, 12, size):
+        merge.feed(0, fetch(logs[0], begin, size))
+        order += released(merge)
+    assert order == [(100, 0, 1), (100, 0, 2), (100, 0, 9), (100, 0, 10), (100, 1, 1)]
+    assert merge.next_offsets == [12, 3] or merge.buffered(0) == 1
+    taken_up = Merge([2, 1], [100, 100], None, gaps)
+    assert taken_up.fetch_offsets == [10, 1]
+    assert released(taken_up) == [(100, 0, 2), (100, 0, 9)]
+    assert taken_up.next_offsets == [10, 1]
+
+
+def test_a_loss_that_was_not_accepted_still_stops_the_merge() -> None:
+    """Of the next hole, one that begins elsewhere, or ends elsewhere, nobody has said anything."""
+    merge = Merge([2], [0], None, {0: gaps_of(LOST[:1], "t", 0)})
+    with pytest.raises(LogGap, match="offset 9 is needed next, but 11 came"):
+        merge.feed(0, fetch([None] * 11 + [b"x"], 11, 1))
+    with pytest.raises(LogGap):
+        Merge([3], [0], None, {0: gaps_of(LOST, "t", 0)}).feed(0, fetch([b"x"] * 12, 10, 1))
 
 
 def test_what_was_fed_before_is_trimmed() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.schemas.samples import event
+from tidegate.agents.alert_settings import AlertSettings
 from tidegate.agents.commands import pulse
 from tidegate.agents.commands.doctor import run_doctor
 from tidegate.agents.commands.pulse import last_ticks
@@ -199,6 +200,18 @@ def test_origins_are_shown_and_secrets_are_not(
     assert shown["prefix"]["origin"] == "environment"
     assert shown["tick_ms"]["origin"] == "command line"
     assert shown["decision_partitions"]["origin"] == "default"
+
+
+def test_addresses_of_alerts_are_read_and_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether Apprise knows them, and how to send one; of what they hold only the scheme."""
+    pytest.importorskip("apprise")
+    asked = Settings().with_bootstrap("127.0.0.1:9")
+    for address, verdict in (("json://u:hunter2@127.0.0.1:9", "ok  "), ("no://hunter2", "FAIL")):
+        run_doctor(replace(asked, alerts=AlertSettings((address,))), "table")
+        shown = capsys.readouterr().out
+        assert f"{verdict}  alerts" in shown
+        assert "hunter2" not in shown
+    assert "address 1 (no:…) is none that Apprise knows" in shown
 
 
 def test_an_open_web_address_and_a_locked_folder_are_found(

@@ -36,9 +36,9 @@ def test_a_barrier_stands_in_every_merged_partition_of_the_role(
 
 def test_a_gap_stands_where_the_decider_reads(settings: Settings) -> None:
     """In one partition of observations; the numbers are those of the alert."""
-    assert run_gap(settings, 1, 3, 118, Output.table) == EXIT_DONE
-    assert gap(3, 118) in marks(settings, "observations", 1)
-    assert gap(3, 118) not in marks(settings, "observations", 0)
+    assert run_gap(settings, 1, 3, 118, "disk lost", "ada", Output.table) == EXIT_DONE
+    assert gap(3, 118, "disk lost", "ada") in marks(settings, "observations", 1)
+    assert gap(3, 118, "disk lost", "ada") not in marks(settings, "observations", 0)
 
 
 def test_what_is_not_there_is_refused(settings: Settings) -> None:
@@ -46,8 +46,8 @@ def test_what_is_not_there_is_refused(settings: Settings) -> None:
     with pytest.raises(DefinitionError, match="joiner or decider"):
         run_barrier(settings, "ticker", "", Output.table)
     with pytest.raises(DefinitionError, match="0 to 3"):
-        run_gap(settings, 4, 0, 1, Output.table)
+        run_gap(settings, 4, 0, 1, "", "", Output.table)
     with pytest.raises(DefinitionError, match="source partition 9"):
-        run_gap(settings, 0, 9, 1, Output.table)
+        run_gap(settings, 0, 9, 1, "", "", Output.table)
     with pytest.raises(DefinitionError, match="above 0"):
-        run_gap(settings, 0, 0, 0, Output.table)
+        run_gap(settings, 0, 0, 0, "", "", Output.table)

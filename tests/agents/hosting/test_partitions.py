@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from tests.agents.counting import CountingHandler
 from tests.agents.hosting.bench import TOPICS
-from tidegate.agents.hosting.partitions import Watermarks, check_positions
+from tests.streams.logs import fetch
+from tidegate.agents.hosting.partitions import Watermarks, check_positions, skipped_offsets
+from tidegate.schemas.breaks import Break, gaps_of
 from tidegate.schemas.errors import DefinitionError
+from tidegate.schemas.marks import Tick
+from tidegate.streams.folding import PartitionFold
 
 
 @pytest.mark.parametrize(
@@ -24,6 +31,37 @@ def test_logs_that_do_not_fit_the_checkpoint_are_refused(
         check_positions((10, 10, 10), TOPICS, 0, Watermarks(low, high))
     assert len(refused.value.faults) == 1
     assert words in refused.value.faults[0]
+
+
+def test_what_retention_deleted_can_be_accepted_by_the_command_it_names() -> None:
+    """The refusal spells it out; with the break of that command the partition goes on, with one
+    that begins or ends elsewhere it does not."""
+    held = Watermarks((0, 0, 15), (20, 20, 20))
+    with pytest.raises(DefinitionError) as refused:
+        check_positions((10, 10, 10), TOPICS, 2, held)
+    command = "tidegate mark skip --topic outcomes --partition 2 --from 10 --to 15 --reason"
+    assert command in refused.value.faults[0]
+
+    def held_with(begin: int, end: int) -> Watermarks:
+        return replace(held, gaps={2: gaps_of([Break("outcomes", 2, begin, end, "", "", 0)],
+                                              "outcomes", 2)})  # fmt: skip
+
+    check_positions((10, 10, 10), TOPICS, 2, held_with(10, 15))
+    for begin, end in ((9, 15), (11, 15), (10, 14)):
+        with pytest.raises(DefinitionError):
+            check_positions((10, 10, 10), TOPICS, 2, held_with(begin, end))
+
+
+def test_skipped_offsets_are_counted_once_they_are_passed() -> None:
+    """What lies ahead is not passed yet."""
+    fold = PartitionFold(2, 3, CountingHandler(2, lambda output: None))
+    breaks = [Break("outcomes", 2, 0, 7, "", "", 0), Break("outcomes", 2, 9, 12, "", "", 0)]
+    fold.accept({2: gaps_of(breaks, "outcomes", 2)})
+    assert skipped_offsets(fold) == [0, 0, 0]
+    for rank in (0, 1):
+        fold.feed(rank, fetch([Tick(5)], 0, 1))
+    fold.drain()
+    assert skipped_offsets(fold) == [0, 0, 7]
 
 
 def test_a_checkpoint_of_another_merge_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 
@@ -77,11 +78,13 @@ def test_a_missing_chunk_is_found() -> None:
         {"barrier": "e2"},
         {"role": "decider"},
         {"partition": 3},
+        {"topic_ids": ("a", "b")},
+        {"topic_ids": ()},
     ],
 )
 def test_the_digest_covers_the_manifest(change: dict[str, object]) -> None:
     """A manifest that was changed does not verify, whichever field it is."""
-    packed = pack("joiner", "e1", CHECKPOINT)
+    packed = pack("joiner", "e1", CHECKPOINT, ("a", "c"))
     changed = replace(packed.manifest, **change)  # type: ignore[arg-type]  # one field of many types
     assert unpack(changed, list(packed.chunks)) is None
 
@@ -93,8 +96,18 @@ def test_equal_cuts_have_equal_records() -> None:
 
 def test_a_manifest_survives_its_record() -> None:
     """The manifest reads back from the bytes it was written as."""
-    manifest = pack("joiner", "e1", CHECKPOINT).manifest
+    manifest = pack("joiner", "e1", CHECKPOINT, ("a", "b")).manifest
     assert decode_manifest(encode_manifest(manifest)) == manifest
+
+
+def test_a_manifest_that_pins_no_topics_verifies() -> None:
+    """Those of brokers without topic ids, and of versions that wrote none."""
+    packed = pack("joiner", "e1", CHECKPOINT)
+    written = json.loads(encode_manifest(packed.manifest))
+    del written["topic_ids"]
+    manifest = decode_manifest(json.dumps(written).encode())
+    assert manifest == packed.manifest
+    assert unpack(manifest, list(packed.chunks)) == CHECKPOINT.state
 
 
 NESTED = b"[" * 100_000

@@ -20,6 +20,7 @@ class RecordingFlow:
         self.fed: dict[TopicPartition, list[Fetched]] = defaultdict(list)
         self.sampled: list[tuple[str, int, bytes]] = []
         self.held: dict[TopicPartition, int] = defaultdict(int)
+        self.gaps: dict[TopicPartition, dict[int, int]] = defaultdict(dict)
         self.on_feed: Callable[[TopicPartition, Fetched], None] | None = None
 
     def want(self, topic: str, partition: int, in_flight: int) -> bool:
@@ -44,6 +45,10 @@ class RecordingFlow:
             last = self.fed[place][-1]
             return last.first_offset + len(last.values)
         return self.starts.get(place, 0)
+
+    def after(self, topic: str, partition: int, offset: int) -> int:
+        """Behind what a test accepts as lost."""
+        return self.gaps[topic, partition].get(offset, offset)
 
     def feed(self, topic: str, partition: int, fetched: Fetched) -> None:
         """Keep the fetch."""

@@ -102,6 +102,24 @@ def test_a_hole_in_the_log_stops_the_worker(tmp_path: Path, second: int) -> None
     asyncio.run(test())
 
 
+@pytest.mark.parametrize("end", [6, 50])
+def test_a_hole_that_was_accepted_is_passed(tmp_path: Path, end: int) -> None:
+    """Exactly that one: it may end anywhere, between fetches or inside one, and what is delivered
+    can be committed behind it."""
+
+    async def test() -> None:
+        flow = RecordingFlow()
+        flow.gaps["x.a", 0] = {5: end}
+        _, consumer, thread = stub_consumer(flow, tmp_path)
+        thread.fetches += [{HERE: records(0, 5) + records(end, 2)}, {HERE: records(end + 2, 1)}]
+        assert offsets(await take(consumer, 3)) == [*range(5), *range(end, end + 3)]
+        thread.fetches.append({HERE: records(end + 4, 1)})
+        with pytest.raises(Stopped, match=f"hole: offset {end + 3} comes next"):
+            await take(consumer)
+
+    asyncio.run(test())
+
+
 @pytest.mark.parametrize("error", [OffsetOutOfRangeError(), ValueError("unforeseen")])
 def test_a_fetch_that_cannot_go_on_stops_the_worker(tmp_path: Path, error: Exception) -> None:
     """H19: Faust may log such an error and fetch no more; a supervisor can only help the dead."""

@@ -23,12 +23,12 @@ spec:
     - {metric: latency, max: 120ms, min_samples: 500, on_breach: pause}
     - {metric: conversion, compare: control, worse_by: 10%, min_samples: 200, on_breach: step_back}
   release:
-    - shadow: {sample: 100%, until: {requests: 5000}, require: {disagreement: "<= 10%"}}
+    - shadow: {until: {requests: 5000}, sample: 100%, require: {disagreement: "<= 10%"}, ON}
     - canary: {weight: 5%, hold: 1h, min_samples: 1000}
     - canary: {weights: [10%, 20%, 35%], hold: 2h}
     - bandit: {policy: thompson, floor: 5%, every: 1m, until: {p_best: 95%}, max_duration: 30d}
     - full: {keep_previous: 24h}
-"""
+""".replace("ON}", "on_inconclusive: hold}")
 
 FLAG = """\
 apiVersion: tidegate.dev/v1

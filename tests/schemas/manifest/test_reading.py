@@ -11,8 +11,10 @@ from tidegate.schemas.manifest import ExperimentSpec, read_manifest
 ERRORS = "compare: control, worse_by: 1pp, min_samples: 200, on_breach: rollback"
 FULL = "    - full: {keep_previous: 24h}\n"
 SHADOW = (
-    '    - shadow: {sample: 100%, until: {requests: 5000}, require: {disagreement: "<= 10%"}}\n'
+    '    - shadow: {until: {requests: 5000}, sample: 100%, require: {disagreement: "<= 10%"},'
+    " on_inconclusive: hold}\n"
 )
+CHECKED = "compare: control, worse_by: 1pp, min_samples: 200, on_breach: pause"
 REVENUE = "type: value, range: [0, 500]"
 
 # What is written, what is written instead, line of the fault, and words of its text.
@@ -70,7 +72,7 @@ FAULTS = [
     (REVENUE, "type: value, range: [1, 500]", 12, "0 is outside the range; write a value from 1"),
     (REVENUE, "type: value, range: [0]", 12, "range"),
     (REVENUE, "type: value, rnge: [0, 500]", 12, "did you mean range?"),
-    ("field: latency_ms", "field: latency", 13, "write status, latency_ms, score or measures.NAME"),
+    ("field: latency_ms", "field: latency", 13, "write status, latency_ms, score, disagreement or"),
     ("quantile, quantile: 0.99", "quantile", 13, "which quantile is unknown; add quantile: 0.99"),
     ("quantile: 0.99", "quantile: 99", 13, "99 is out of bounds; write a value below 1"),
     ("type: quantile, quantile: 0.99", "type: rate", 13, "rate does not fit latency_ms"),
@@ -92,13 +94,31 @@ FAULTS = [
     ("worse_by: 1pp, min_samples: 200", "worse_by: 1pp", 17, "min_samples is missing"),
     ("worse_by: 1pp", "worse_by: -1", 17, "-1 is not a margin"),
     ("worse_by: 1pp", "worse_by: {by: 1}", 17, "a map is not a margin"),
-    ("on_breach: rollback", "on_breach: explode", 17, "write one of pause, rollback, step_back"),
+    ("on_breach: rollback", "on_breach: explode", 17, "one of alert, pause, rollback, step_back"),
     ("on_breach: rollback", "on_breech: rollback", 17, "did you mean on_breach?"),
     ("max: 120ms", "max: 120", 18, "a latency needs a unit of time; write it as 120ms"),
     ("max: 120ms", "min: 120ms", 18, "bounds the good side of a metric whose goal is decrease"),
     ("max: 120ms", "max: fast", 18, "fast is not a quantity; write a number, 1% or 120ms"),
     ("max: 120ms", "max: 1%", 18, "a latency needs a unit of time"),
-    ("max: 120ms", "compare: control, worse_by: 10%", 18, "quantiles are not compared"),
+    ("max: 120ms", "compare: control, worse_by: 1pp", 18, "it has no percentage points"),
+    ("worse_by: 1pp", "worse_by: 20ms", 17, "the metric is not a time; write 1pp, 10% or"),
+    (ERRORS, f"checks: {{every: 5m}}, {CHECKED}", 17, "add failures: 3, or consecutive: 2"),
+    (ERRORS, f"checks: {{every: 5m, failures: 2, consecutive: 3}}, {CHECKED}", 17,
+     "3 in a row are never reached, since 2 in all come first; write 2 or less"),
+    (ERRORS, f"checks: {{every: 0s, failures: 2}}, {CHECKED}", 17, "write a value at least 1000"),
+    (ERRORS, f"checks: {{evry: 5m, failures: 2}}, {CHECKED}", 17, "did you mean every?"),
+    (ERRORS, f"checks: {{every: 5m, failures: 2}}, {ERRORS}", 17, "waits for no second measure"),
+    (ERRORS, f"on_no_data: fail, {ERRORS}", 17, "add no_data_after: 30m"),
+    (ERRORS, f"no_data_after: 30m, {ERRORS}", 17, "add on_no_data: fail, or remove"),
+    (ERRORS, f"on_no_data: never, {ERRORS}", 17, "write one of fail, wait"),
+    ("status, type: rate", "status, statuses: [TIMEOUTS], type: rate", 14, "mean TIMEOUT?"),
+    ("status, type: rate", "status, statuses: [], type: rate", 14, "add at least one entry"),
+    ("status, type: rate", "status, statuses: TIMEOUT, type: rate", 14, "where a list is needed"),
+    ("latency_ms, type", "latency_ms, statuses: [TIMEOUT], type", 13, "belong to field: status"),
+    ("field: status, type: rate", "field: disagreement, type: mean", 14, "answers agree or do not"),
+    ("status, type: rate, goal: decrease", "disagreement, type: rate, goal: increase", 14,
+     "more disagreement is no goal"),
+    ("field: status", "field: disagreement", 17, "disagreement is with control already"),
     ("min_samples: 500", "min_samples: 0", 18, "0 is out of bounds; write a value at least 1"),
     ("min_samples: 500", "min_samples: 1e3", 18, "stands where a whole number is needed"),
     ("compare: control, worse_by: 10%", "min: 3s", 19, "the metric is not a time"),
@@ -111,6 +131,19 @@ FAULTS = [
     ("disagreement:", "disagrement:", 21, "did you mean disagreement?"),
     ("weight: 5%", "weight: 60%", 22, "60 % is above 50 %; write 50% or less"),
     ("weight: 5%", "weight: 0.001%", 22, "finer than 0.01 %"),
+    ("weight: 5%", "weight: 40%", 22, "40 % is above the cap of 35 %; write 35 % or less, or say"),
+    ("weight: 5%", "weight: 5%, cap: 60%", 22, "60 % is above 50 %: more than half"),
+    ("weight: 5%", "weight: 5%, max_duration: 2h", 22, "add on_inconclusive: hold (wait on)"),
+    ("weight: 5%", "weight: 5%, on_inconclusive: pass", 22, "add max_duration, or remove"),
+    ("weight: 5%", "weight: 5%, max_duration: 1m, on_inconclusive: fail", 22, "before the share"),
+    (", on_inconclusive: hold", "", 21, "neither surely kept nor broken is not said"),
+    (", on_inconclusive: hold", ", on_inconclusive: maybe", 21, "write one of fail, hold, pass"),
+    ('require: {disagreement: "<= 10%"}, ', "", 21, "nothing is required"),
+    ('{disagreement: "<= 10%"}', "{}", 21, 'it is empty; add disagreement: "<= 10%"'),
+    ('disagreement: "<= 10%"', 'latency: "<= 20"', 21, "a latency needs a unit of time"),
+    ('disagreement: "<= 10%"', 'latency: ">= 20ms"', 21, "less of it is better"),
+    ('disagreement: "<= 10%"', 'errors: "<= 20ms"', 21, "a share is between 0 and 1"),
+    ('disagreement: "<= 10%"', 'score_shift: "<= 1%"', 21, "scores are plain numbers"),
     ("weight: 5%, ", "", 22, "either weight or weights"),
     ("weight: 5%, hold: 1h", "weight: 5%", 22, "hold is missing; add hold: 1h"),
     ("- canary: {weight: 5%", "- canery: {weight: 5%", 22, "did you mean canary?"),

@@ -18,6 +18,7 @@ from tests.streams.deciding.world import (
     spec_of,
 )
 from tidegate.schemas import codec
+from tidegate.schemas.breaks import Break
 from tidegate.schemas.canonical import canonical_json
 from tidegate.schemas.errors import EventError, UnknownSchemaId
 from tidegate.schemas.events import Control
@@ -66,7 +67,7 @@ def test_a_breach_rolls_back_at_once() -> None:
     assert decision.weights == {"champion": 10_000, "challenger": 0}
     assert world.tables()[-1].rolled_back == ("challenger",)
     assert decision.reason == (
-        "errors 20.0 % against 1.0 % in control: +19.0 pp, at least +13.4 pp"
+        "errors 20.0 % against 1.0 % in control: +19.0 pp, at least +13.7 pp"
         " (limit 1.0 pp, 95 % always valid, n = 500)"
     )
 
@@ -233,10 +234,52 @@ def test_an_accepted_gap_raises_the_epoch(world: World) -> None:
     assert world.decider.counters()["batch.next"] == 1
 
 
+LOST = {"topic": "outcomes", "partition": "2", "begin": "50", "end": "120"}
+
+
+def test_a_loss_in_the_joiners_input_raises_the_epoch_and_says_who_accepted_it(
+    world: World,
+) -> None:
+    """The evidence misses records: an audit finds which, why and by whom; batches go on."""
+    world.mark("gap", **LOST, reason="disk lost", actor="ada")
+    decision = world.last()
+    assert (decision.epoch, decision.version, decision.action) == (1, 2, "UPDATE")
+    assert decision.reason == (
+        "gap accepted: outcomes-2 has nothing at offsets 50 to 119: disk lost (ada)"
+    )
+    world.observe(*GOOD)
+    assert world.decider.counters()["batch.next"] == 1
+
+
+@pytest.mark.parametrize("rank", [CONTROL, APPLIED, OBSERVATIONS])
+def test_offsets_that_are_skipped_here_raise_the_epoch_and_are_covered(
+    world: World, rank: int
+) -> None:
+    """What was decided behind the loss covers what was lost; of observations, each source goes on
+    at its next batch, whatever its number, and from there on densely."""
+    topic = ("control", "applied", "observations")[rank]
+    lost = Break(topic, 0, world.offsets[rank], 500, "disk lost", "ada", 0)
+    world.decider.marker(rank, lost.begin, lost.marker())
+    decision = world.last()
+    assert decision.epoch == 1
+    assert decision.covers[topic] == 500
+    world.sequences[0] = 7
+    world.observe(*GOOD)
+    world.sequences[0] = 9
+    world.observe(*GOOD)
+    counters = world.decider.counters()
+    went_on = int(rank == OBSERVATIONS)
+    assert (counters.get("batch.next", 0), counters["batch.gap"]) == (went_on, 2 - went_on)
+    again = Decider(0, 1, 1, lambda output: None, "engine")
+    again.load(world.decider.dump())
+    assert again.dump() == world.decider.dump()
+
+
 @pytest.mark.parametrize(
     ("kind", "arguments"),
     [
         ("gap", {}),
+        ("gap", {**LOST, "end": "9" * 5_000}),
         ("gap", {"source_partition": "9", "sequence": "1"}),
         ("gap", {"source_partition": "0", "sequence": "x"}),
         ("gap", {"source_partition": "0", "sequence": "9" * 16}),

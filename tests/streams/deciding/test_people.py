@@ -233,6 +233,7 @@ LOOSER = [
     {"guardrails": [{**ERRORS, "min_samples": 201}]},
     {"guardrails": [{**ERRORS, "alpha": 0.01}]},
     {"guardrails": [{**ERRORS, "on_breach": "pause"}]},
+    {"guardrails": [{**ERRORS, "on_breach": "alert"}]},
     {"guardrails": [{key: item for key, item in ERRORS.items() if key not in COMPARED} | MAX]},
     {"rights": {"loosen": ["owner", "operator"], "promote": "owner"}},
     {"rights": {"loosen": "owner"}},
@@ -287,6 +288,25 @@ def test_bounds_are_loosened_on_their_side() -> None:
     assert not loosened(guard(max="2%"), guard(max="1%"))
     assert loosened(guard(min="2%"), guard(min="1%"))
     assert not loosened(guard(min="1%"), guard(min="2%"))
+
+
+def test_patience_is_loosening() -> None:
+    """Checks where a breach acted at once, longer waiting for data, a breaker that only tells."""
+
+    def guard(breaker: str = "pause", **patience: Any) -> Any:
+        rule = {**ERRORS, "on_breach": "pause", **patience}
+        return spec_of({"canary": CANARY}, FULL, guardrails=[rule], on_breaker=breaker)
+
+    checks = {"every": "5m", "failures": 3}
+    fails = {"on_no_data": "fail", "no_data_after": "30m"}
+    assert loosened(guard(), guard(checks=checks)) == ["the guardrail on errors"]
+    assert loosened(guard(checks=checks), guard(checks=checks)) == []
+    assert loosened(guard(checks=checks), guard()) == []
+    assert loosened(guard(**fails), guard()) == ["the guardrail on errors"]
+    assert loosened(guard(**fails), guard(**{**fails, "no_data_after": "31m"}))
+    assert loosened(guard(), guard(**fails)) == []
+    assert loosened(guard(), guard("alert")) == ["on_breaker"]
+    assert loosened(guard(), guard("rollback")) == []
 
 
 # -- retry

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.streams.deciding import test_decider, test_judging, test_orders
+from tests.streams.deciding import test_decider, test_guarding, test_judging, test_orders
 from tests.streams.deciding.world import BANDIT, CANARY, World
 from tidegate.streams.deciding import (
     alarms,
     amendment,
+    checks,
     experiment,
     experiment_json,
+    guarding,
     judging,
     orders,
 )
@@ -83,7 +85,7 @@ def rollback_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def no_data_is_success(patch: pytest.MonkeyPatch) -> None:
     """A step is passed although its guardrails have seen nothing."""
-    patch.setattr(judging, "_without_data", lambda state: None)
+    patch.setattr(guarding, "without_data", lambda state: None)
 
 
 def breach_waits_for_the_watermark(patch: pytest.MonkeyPatch) -> None:
@@ -133,6 +135,45 @@ def hold_lost_in_checkpoint(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(experiment_json, "_PLAIN", plain)
 
 
+def old_evidence_passes_a_step(patch: pytest.MonkeyPatch) -> None:
+    """What a guardrail saw in an earlier step passes this one."""
+
+    def ever(state: Any, guardrail: Any, candidate: str) -> float:
+        return float(state.ledger.moments(guardrail.metric, candidate).n)
+
+    patch.setattr(guarding, "_fresh", ever)
+
+
+def told_again_and_again(patch: pytest.MonkeyPatch) -> None:
+    """A breach that only tells is forgotten as soon as it was told."""
+    react = guarding._react
+
+    def forgetful(state: Any, item: Any) -> Any:
+        state.told = []
+        proposal = react(state, item)
+        return proposal if len(state.ledger.tallies) and state.version < 9 else None
+
+    patch.setattr(guarding, "_react", forgetful)
+
+
+def an_unsure_check_ends_a_row(patch: pytest.MonkeyPatch) -> None:
+    """Failed, unsure, failed are not two in a row."""
+    take = checks.Check.take
+
+    def forgiving(self: Any, verdict: Any, watermark_ms: int) -> None:
+        take(self, verdict, watermark_ms)
+        if verdict != "FAIL":
+            self.consecutive = 0
+
+    patch.setattr(checks.Check, "take", forgiving)
+
+
+def missing_data_by_log_time(patch: pytest.MonkeyPatch) -> None:
+    """Data is missing although the joiner has not come so far."""
+    due = guarding.due
+    patch.setattr(guarding, "due", lambda state, _: due(state, state.viewed_ms + 10**9))
+
+
 CAUGHT: list[tuple[Plant, Callable[[], object]]] = [
     (evidence_by_log_time, test_judging.test_time_without_a_joiner_passes_nothing),
     (watermark_of_the_fastest, test_judging.test_one_slow_joiner_of_two_holds_everything),
@@ -166,6 +207,10 @@ CAUGHT: list[tuple[Plant, Callable[[], object]]] = [
         silent_clients_count_as_confirmed,
         lambda: test_decider.test_a_rollback_nobody_confirms_is_an_alarm(canary()),
     ),
+    (old_evidence_passes_a_step, test_guarding.test_a_step_needs_evidence_of_its_own),
+    (told_again_and_again, test_guarding.test_an_alert_is_told_once_and_the_release_goes_on),
+    (an_unsure_check_ends_a_row, test_guarding.test_an_unsure_check_neither_counts_nor_ends_a_row),
+    (missing_data_by_log_time, test_guarding.test_data_is_missing_by_watermarked_time_only),
     (hold_lost_in_checkpoint, test_judging.test_a_decider_that_starts_again_does_not_repeat_itself),
 ]
 

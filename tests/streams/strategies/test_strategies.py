@@ -16,7 +16,8 @@ from tidegate.schemas.manifest.deployments import BlueGreen, Recreate, Rolling
 from tidegate.schemas.manifest.reading import read_manifest
 from tidegate.schemas.manifest.spec import VariantSpec
 from tidegate.schemas.manifest.steps import Ab, Approve, Bandit, Canary, Flag, Full, Pause, Shadow
-from tidegate.streams.estimation import Arm, Pair
+from tidegate.streams.estimation import Arm, Pair, ShadowTally
+from tidegate.streams.estimation.moments import Sample
 from tidegate.streams.strategies import (
     STRATEGIES,
     approve,
@@ -31,7 +32,11 @@ from tidegate.streams.strategies.base import ALL_BP, Kind, Shares, Standing, Ver
 
 SETTINGS: Mapping[str, Any] = {
     "shadow": Shadow.model_validate(
-        {"until": {"requests": 100}, "require": {"disagreement": "<= 10%"}}
+        {
+            "until": {"requests": 100},
+            "require": {"disagreement": "<= 10%"},
+            "on_inconclusive": "hold",
+        }
     ),
     "canary": Canary.model_validate({"weights": ["10%", "30%"], "hold": "60s", "min_samples": 50}),
     "bandit": Bandit.model_validate(
@@ -61,6 +66,7 @@ class Told:
     compared: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     sides: Mapping[str, Sequence[Pair]] = field(default_factory=dict)
     silent: Mapping[str, int] = field(default_factory=dict)
+    tallied: Mapping[str, Any] = field(default_factory=dict)
     objective: Mapping[str, Arm] = field(default_factory=dict)
     goal: Literal["increase", "decrease"] = "increase"
 
@@ -79,6 +85,14 @@ class Told:
     def pairs(self, candidate: str) -> Sequence[Pair]:
         """The objective in control and a candidate."""
         return self.sides.get(candidate, ())
+
+    def shadow(self, variant: str) -> ShadowTally:
+        """The same as a tally, with what else is given."""
+        disagree, total = self.disagreement(variant)
+        tally = ShadowTally(total, total - disagree, disagree)
+        for word, value in self.tallied.items():
+            setattr(tally, word, value)
+        return tally
 
     def arms(self, variants: Sequence[str]) -> Sequence[Arm]:
         """The objective."""
@@ -214,8 +228,9 @@ def test_shadow_serves_nobody_and_samples_every_candidate() -> None:
     ("pairs", "kind", "verdict"),
     [
         ({"a": (0, 99), "b": (0, 500)}, None, None),
-        ({"a": (10, 100), "b": (0, 100)}, Kind.PASS, Verdict.PASS),
-        ({"a": (11, 100), "b": (0, 100)}, Kind.STOP, Verdict.FAIL),
+        ({"a": (40, 1000), "b": (0, 100)}, Kind.PASS, Verdict.PASS),
+        ({"a": (11, 100), "b": (0, 100)}, Kind.HOLD, Verdict.INCONCLUSIVE),
+        ({"a": (11, 100), "b": (40, 100)}, Kind.STOP, Verdict.FAIL),
     ],
 )
 def test_shadow_judges_when_everybody_was_compared_enough(
@@ -224,6 +239,92 @@ def test_shadow_judges_when_everybody_was_compared_enough(
     """Every candidate needs its requests; one that breaks the requirement stops the release."""
     move = shadow.decide(standing("shadow", candidates=("a", "b"), evidence=Told(compared=pairs)))
     assert (move.kind if move else None, move.verdict if move else None) == (kind, verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"), [("hold", Kind.HOLD), ("fail", Kind.STOP), ("pass", Kind.PASS)]
+)
+def test_shadow_that_tells_nothing_ends_as_the_manifest_says(answer: str, kind: Kind) -> None:
+    """Neither surely kept nor surely broken: on_inconclusive, and the verdict stays what it is."""
+    settings = SETTINGS["shadow"].model_copy(update={"on_inconclusive": answer})
+    told = Told(compared={"challenger": (11, 100)})
+    move = shadow.decide(standing("shadow", settings=settings, evidence=told))
+    assert move is not None
+    assert (move.kind, move.verdict) == (kind, Verdict.INCONCLUSIVE)
+    assert move.reason.endswith(f"(required <= 10.0 %, 100 compared); on_inconclusive: {answer}")
+
+
+def shifted(mean: float, n: int = 400, spread: float = 1.0) -> Sample:
+    """Shadow minus answer on `n` requests."""
+    sample = Sample()
+    sample.merge(n, n, mean, n * spread * spread)
+    return sample
+
+
+@pytest.mark.parametrize(
+    ("word", "bound", "tallied", "verdict"),
+    [
+        ("errors", "<= 5%", {"pairs": 1000, "failures": 10}, Verdict.PASS),
+        ("errors", "<= 5%", {"pairs": 1000, "failures": 100}, Verdict.FAIL),
+        ("errors", "<= 5%", {"pairs": 1000, "failures": 50}, Verdict.INCONCLUSIVE),
+        ("latency", "<= 20ms", {"latency": shifted(5.0)}, Verdict.PASS),
+        ("latency", "<= 20ms", {"latency": shifted(25.0)}, Verdict.FAIL),
+        ("latency", "<= 20ms", {"latency": shifted(20.1)}, Verdict.INCONCLUSIVE),
+        ("latency", "<= 20ms", {"latency": shifted(5.0, 400, 0.0)}, Verdict.INCONCLUSIVE),
+        ("latency", "<= 20ms", {}, Verdict.NO_DATA),
+        ("score_shift", "<= 0.5", {"score": shifted(0.1)}, Verdict.PASS),
+        ("score_shift", "<= 0.5", {"score": shifted(0.9)}, Verdict.FAIL),
+        ("score_shift", "<= 0.5", {"score": shifted(-0.9)}, Verdict.FAIL),
+        ("score_shift", "<= 0.5", {"score": shifted(-0.48)}, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_shadow_judges_what_is_required(
+    word: str, bound: str, tallied: Mapping[str, Any], verdict: Verdict
+) -> None:
+    """Failures, latency and scores beside control's on the same requests, each by its bounds."""
+    settings = Shadow.model_validate(
+        {"until": {"requests": 100}, "require": {word: bound}, "on_inconclusive": "hold"}
+    )
+    told = Told(compared={"challenger": (0, 100)}, tallied=tallied)
+    move = shadow.decide(standing("shadow", settings=settings, evidence=told))
+    kinds = {Verdict.PASS: Kind.PASS, Verdict.FAIL: Kind.STOP}
+    assert move is not None
+    assert (move.verdict, move.kind) == (verdict, kinds.get(verdict, Kind.HOLD)), move.reason
+    [judged] = move.evidence["require"]
+    assert (judged["requirement"], judged["verdict"]) == (word, str(verdict))
+
+
+@pytest.mark.parametrize(
+    ("answer", "increment", "kind"),
+    [
+        ("hold", 0, Kind.HOLD),
+        ("fail", 0, Kind.STOP),
+        ("pass", 0, Kind.INCREMENT),
+        ("pass", 1, Kind.PASS),
+    ],
+)
+def test_a_canary_out_of_time_ends_as_the_manifest_says(
+    answer: str, increment: int, kind: Kind
+) -> None:
+    """Only when max_duration is over, and only what still waits."""
+    settings = Canary.model_validate({
+        "weights": ["10%", "30%"], "hold": "60s", "min_samples": 50, "max_duration": "90s",
+        "on_inconclusive": answer,
+    })  # fmt: skip
+    for held_ms, samples, expected in (
+        (89_999, 49, Kind.HOLD),
+        (90_000, 49, kind),
+        (90_000, 50, Kind.PASS if increment else Kind.INCREMENT),
+    ):
+        where = standing(
+            "canary", settings=settings, watermark_ms=1_000 + held_ms, increment=increment,
+            evidence=Told({"challenger": samples}),
+        )  # fmt: skip
+        move = canary.decide(where)
+        assert move is not None
+        ended = canary.out_of_time(where, move)
+        assert ended.kind is expected
+        assert ended.verdict is move.verdict
 
 
 def test_shadow_tells_of_pairs_it_cannot_compare() -> None:
