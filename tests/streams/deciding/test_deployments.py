@@ -153,6 +153,25 @@ def test_good_instances_let_the_next_batch_go_on() -> None:
     assert world.last().phase == "COMPLETED"
 
 
+def test_a_step_that_commands_instances_has_a_table_of_its_own() -> None:
+    """Although no share moves on its entry: guardrails want evidence of tables of this step, and
+    users of patched instances give it from there on."""
+    world = World()
+    world.apply({"pause": {"duration": "1h"}}, {"rolling": STEPS["rolling"]}, guardrails=[BOUNDED])
+    site = Site(world, *NAMES)
+    before = len(world.tables())
+    world.order("PROMOTE", arguments={"to": "next"})
+    assert len(world.tables()) == before + 1
+    assert world.tables()[-1].version == world.state.first_table[1]
+    for _ in range(4):
+        site.run(6)
+        table = world.tables()[-1].version
+        patched = Group("challenger", 4_000, 4, reason="INSTANCE", version=table, propensity=1.0)
+        world.observe(patched)
+    site.run(6)
+    assert world.last().phase == "COMPLETED"
+
+
 def test_each_batch_is_a_decision_and_its_commands_are_named_by_it() -> None:
     """Command ids are decision id and place; each expires; evidence shows the instances."""
     world, site = begin("rolling", batch=2, max_unavailable=2)
