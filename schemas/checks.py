@@ -19,6 +19,7 @@ Values = Mapping[str, Any]
 BUCKETS = 10_000
 PROSE_BYTES_MAX = 8_192
 DEAD_LETTER_VALUE_BYTES_MAX = 4_096
+SERVERS_MAX = 64
 
 
 def check(name: str, values: Values) -> None:
@@ -92,6 +93,21 @@ def _applied(values: Values) -> None:
     for variant in (*values["rolled_back"], *(values["breaker"] or ())):
         _text("variant", variant)
     _arguments(values["models"] or {})
+    _instance(values)
+
+
+def _instance(values: Values) -> None:
+    servers = values["servers"] or ()
+    if len(servers) > SERVERS_MAX:
+        raise EventError("length", f"{len(servers)} model servers on one instance")
+    for server in servers:
+        _texts(server, "model", "version", "health")
+    if values["servers"] is not None:
+        # Commands name an instance, and an instance answers for an experiment.
+        _texts(values, "instance", "experiment")
+    _optional_texts(values, "command_id", "outcome")
+    if values["detail"] is not None:
+        _prose(values, "detail")
 
 
 def _dead_letter(values: Values) -> None:

@@ -7,47 +7,10 @@ by convention (maps are not copied) and compares by value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from functools import cache
-from operator import attrgetter
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-
-class Record:
-    """What a record or a part of one can do.
-
-    `PARTS` names the fields that hold a list of other records.
-    """
-
-    __slots__ = ()
-
-    PARTS: ClassVar[Mapping[str, type[Record]]] = {}
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as plain maps and lists, in schema order."""
-        kind: Any = type(self)
-        names, take = _fields_of(kind)
-        values = dict(zip(names, take(self), strict=True))
-        for name in self.PARTS:
-            if values[name] is not None:
-                values[name] = [part.to_dict() for part in values[name]]
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The record of decoded Avro: lists become tuples, parts become records."""
-        given = dict(values)
-        for name, value in given.items():
-            if isinstance(value, list):
-                part = cls.PARTS.get(name)
-                given[name] = tuple(value if part is None else map(part.from_dict, value))
-        return cls(**given)
-
-
-@cache
-def _fields_of(kind: Any) -> tuple[tuple[str, ...], attrgetter[Any]]:
-    names = tuple(item.name for item in fields(kind))
-    return names, attrgetter(*names)
+from tidegate.schemas.record import Record
 
 
 class Event(Record):
@@ -245,10 +208,20 @@ class Decision(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelServer(Record):
+    """A model server that an instance runs; `health` is STARTING, OK, DEGRADED, ENDING."""
+
+    model: str
+    version: str
+    health: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applied(Event):
-    """What a serving client runs, on topic `applied`."""
+    """What a serving client runs, or an instance has loaded, on topic `applied`."""
 
     NAME = "applied"
+    PARTS: ClassVar = {"servers": ModelServer}
 
     client_id: str
     instance: str
@@ -262,6 +235,10 @@ class Applied(Event):
     health: str | None = None
     breaker: tuple[str, ...] | None = None
     kind: str
+    servers: tuple[ModelServer, ...] | None = None
+    command_id: str | None = None
+    outcome: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

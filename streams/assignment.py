@@ -24,6 +24,9 @@ BUCKETS = 10_000
 Unit = str | Mapping[str, Any] | None
 """What is randomised: an id, or ids by kind (`{"user": …, "session": …}`)."""
 
+Artifact = tuple[str, str]
+"""(model, version)."""
+
 _NOTHING: Attributes = {}
 
 
@@ -31,9 +34,10 @@ class Assignment(NamedTuple):
     """Who answers a request, with which probability that was drawn, and why.
 
     `propensity` is the probability of `variant` among all requests with the same reason, in
-    (0, 1]. `reason` is SPLIT, DEFAULT, EXCLUDED, ROLLED_BACK, BREAKER, STALE or OVERRIDE; only
-    SPLIT is learnt from. `shadow` names the variants that should answer unseen. `stale` says
-    that nobody has confirmed the table lately. `unit` is what was hashed: the prediction's unit id.
+    (0, 1]. `reason` is SPLIT, DEFAULT, EXCLUDED, ROLLED_BACK, BREAKER, STALE, OVERRIDE, INSTANCE
+    or UNLOADED; only SPLIT is learnt from. `shadow` names the variants that should answer unseen.
+    `stale` says that nobody has confirmed the table lately. `unit` is what was hashed: the
+    prediction's unit id.
     """
 
     request_id: str
@@ -53,7 +57,8 @@ class Table:
     """A routing table made ready for look-ups; `prepare` makes it.
 
     `owners[bucket]` is the index of the range's variant; `answers[owner]` is what a request
-    there gets: variant, propensity, reason. `shadows` holds (variant, hash prefix, share in bp).
+    there gets: variant, propensity, reason. `loaded` names the variants that may answer here and
+    are loaded, None when everything is. `shadows` holds (variant, hash prefix, share in bp).
     `rules` say what a unit is called; `restricts`, whether they say anything else.
     """
 
@@ -69,6 +74,7 @@ class Table:
     rules: Rules
     restricts: bool
     overridden: Mapping[str, tuple[str, float, str]]
+    loaded: frozenset[str] | None = None
 
 
 def bucket(text: str) -> int:
@@ -83,7 +89,10 @@ def bucket(text: str) -> int:
 
 
 def prepare(
-    routing: Routing, rolled_back: Collection[str] = (), cut: Collection[str] = ()
+    routing: Routing,
+    rolled_back: Collection[str] = (),
+    cut: Collection[str] = (),
+    loaded: Collection[Artifact] | None = None,
 ) -> Table:
     """The table for look-ups, with variants withheld that must not serve.
 
@@ -91,9 +100,12 @@ def prepare(
         routing: a table without faults (`tidegate.streams.routing.faults`).
         rolled_back: variants held at 0 besides those the table names itself.
         cut: variants that this client's breaker has cut.
+        loaded: what this instance can answer with, (model, version) each; None: everything.
 
     What is withheld goes to control with its own reason, so the draw among the others stays a
-    fair one: their propensities are shares of what is left.
+    fair one: their propensities are shares of what is left. Where a variant is not loaded that
+    should answer, another one that is does, by the instance's doing and not by the draw: INSTANCE;
+    where none is, control is named although nothing can answer: UNLOADED.
     """
     held = (set(rolled_back) | set(routing.rolled_back)) - {routing.control}
     broken = set(cut) - held - {routing.control}
@@ -106,14 +118,16 @@ def prepare(
     left = sum(share for name, share in shares.items() if name not in held | broken)
     rules = Rules() if routing.rules is None else read_rules(routing.rules)
 
+    able = None if loaded is None else _able(routing, held | broken, loaded)
+
     def answer(name: str, is_fixed: bool = False) -> tuple[str, float, str]:
         if name in held:
-            return (routing.control, 1.0, "ROLLED_BACK")
+            return _here((routing.control, 1.0, "ROLLED_BACK"), routing.control, able)
         if name in broken:
-            return (routing.control, 1.0, "BREAKER")
-        if is_fixed:
-            return (name, 1.0, "OVERRIDE")
-        return (name, shares.get(name, 0) / left if left else 1.0, "SPLIT")
+            return _here((routing.control, 1.0, "BREAKER"), routing.control, able)
+        share = shares.get(name, 0) / left if left else 1.0
+        drawn = (name, 1.0, "OVERRIDE") if is_fixed else (name, share, "SPLIT")
+        return _here(drawn, routing.control, able)
 
     return Table(
         routing=routing,
@@ -122,17 +136,40 @@ def prepare(
         inclusion_bp=routing.inclusion,
         owners=bytes(owners),
         answers=tuple(answer(variant.name) for variant in routing.variants),
-        excluded=(routing.control, 1.0, "EXCLUDED"),
+        excluded=_here((routing.control, 1.0, "EXCLUDED"), routing.control, able),
         shadows=tuple(
             (name, f"{routing.salt}:shadow:{name}:", share)
             for name, share in sorted(routing.shadow.items())
-            if share > 0 and name not in held | broken
+            if share > 0 and name not in held | broken and (able is None or name in able)
         ),
         withheld=frozenset(held | broken),
         rules=rules,
         restricts=rules.restricts,
         overridden={item.variant: answer(item.variant, True) for item in rules.overrides},
+        loaded=able,
     )
+
+
+def _able(
+    routing: Routing, withheld: Collection[str], loaded: Collection[Artifact]
+) -> frozenset[str]:
+    """Variants that are loaded and may answer."""
+    return frozenset(
+        variant.name
+        for variant in routing.variants
+        if (variant.model, variant.model_version) in loaded and variant.name not in withheld
+    )
+
+
+def _here(
+    drawn: tuple[str, float, str], control: str, able: frozenset[str] | None
+) -> tuple[str, float, str]:
+    """What this instance can make of an answer; control before others, then by name."""
+    if able is None or drawn[0] in able:
+        return drawn
+    if not able:
+        return (control, 1.0, "UNLOADED")
+    return (control if control in able else min(able), 1.0, "INSTANCE")
 
 
 def assign(
@@ -192,9 +229,10 @@ def control_only(
 ) -> Assignment:
     """Control, surely: what is left of a table that nobody has confirmed for too long."""
     routing = table.routing
+    variant, propensity, why = _here((routing.control, 1.0, reason), routing.control, table.loaded)
     return Assignment(
-        request_id, routing.control, 1.0, reason, routing.version, routing.epoch,
-        routing.generation, True, (), unit_id(table, unit, request_id) or request_id,
+        request_id, variant, propensity, why, routing.version, routing.epoch, routing.generation,
+        True, (), unit_id(table, unit, request_id) or request_id,
     )
 
 

@@ -33,7 +33,7 @@ from tests.streams.logs import Log, tick_all
 from tidegate.agents.commands.screen import screen
 from tidegate.schemas.errors import EventError
 from tidegate.schemas.manifest.spec import ExperimentSpec
-from tidegate.streams.deciding.dumping import to_state
+from tidegate.streams.deciding.experiment_json import to_state
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "hostile.md"

@@ -7,7 +7,7 @@ import os
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from tidegate.agents.client.predictor import Answer, Predictor
 from tidegate.agents.client.tables import InForce, Tables
 from tidegate.agents.settings import Settings, load_settings
 from tidegate.schemas.errors import DefinitionError
-from tidegate.schemas.events import Command, Routing
+from tidegate.schemas.events import Applied, Command, Routing
 from tidegate.streams.assignment import Assignment, Unit, assign, control_only, without_table
 
 _log = logging.getLogger(__name__)
@@ -196,6 +196,14 @@ class Client:
             stale and age > self._options.max_staleness_seconds, item.rolled_back, item.cut,
         )
 
+    def set_loaded(self, versions: Collection[tuple[str, str]] | None) -> None:
+        """Tells which (model, version) pairs this process can answer with; None: with all.
+
+        Where the table's choice is not among them, one that is loaded answers, with reason
+        INSTANCE; where none is, control is named with reason UNLOADED.
+        """
+        self._tables.load(versions)
+
     def on_change(self, callback: Callable[[InForce], None]) -> None:
         """Calls back, on a thread of the client, when a table or a rollback was applied."""
         self._link.on_change.append(callback)
@@ -203,6 +211,25 @@ class Client:
     def on_command(self, callback: Callable[[Command], None]) -> None:
         """Calls back, on a thread of the client, for each command of a decider but heartbeats."""
         self._link.on_command.append(callback)
+
+    @property
+    def client_id(self) -> str:
+        """Names this process on `applied`."""
+        return self._link.client_id
+
+    @property
+    def instance(self) -> str:
+        """What the place it runs in calls itself."""
+        return self._options.instance
+
+    @property
+    def log_time_ms(self) -> int:
+        """The latest log time that a decider told, 0 before."""
+        return self._link.log_time_ms
+
+    def emit_applied(self, word: Applied) -> bool:
+        """Says something on `applied`, in the partition of its experiment."""
+        return self._link.reporter.say(word)
 
     def wait_ready(self, seconds: float) -> bool:
         """Waits until the tables on Kafka were read once; False when that took longer."""

@@ -49,6 +49,7 @@ class Link:
         self._breaker = breaker
         self.heard: dict[int, float] = {}
         self.linked_at = float("-inf")
+        self.log_time_ms = 0
         self._generations: dict[str, int] = {}
         self.on_change: list[Callable[[InForce], None]] = []
         self.on_command: list[Callable[[Command], None]] = []
@@ -59,6 +60,7 @@ class Link:
         self._begin(client_id)
 
     def _begin(self, client_id: str) -> None:
+        self.client_id = client_id
         self.events = Emitter(self._settings, {
             "queue.buffering.max.messages": self._options.queue_records,
         }, self._schema_ids)
@@ -100,6 +102,7 @@ class Link:
         self.linked_at = time.monotonic()
         if command.kind == "HEARTBEAT":
             self.heard[partition] = self.linked_at
+            self.log_time_ms = max(self.log_time_ms, _log_time_of(command))
             return
         for callback in list(self.on_command):
             _tell(callback, command)
@@ -193,3 +196,9 @@ def _tell(callback: Callable[[Any], None], what: Any) -> None:
         callback(what)
     except Exception:
         _log.exception("a callback of the application failed")
+
+
+def _log_time_of(command: Command) -> int:
+    """Log time that a heartbeat tells; 0 when it tells none."""
+    told = command.arguments.get("log_time", "")
+    return int(told) if told.isdecimal() and len(told) <= 15 else 0

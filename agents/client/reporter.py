@@ -65,6 +65,17 @@ class Reporter:
                 self._acknowledged,
             )
 
+    def say(self, word: Applied) -> bool:
+        """Says what an instance has loaded; whether it is on its way."""
+        if not self.partitions:
+            return False
+        place = partition_of(word.experiment.encode(), self.partitions)
+        said = self.emitter.emit(
+            "applied", word.experiment, word, place, self._acknowledged
+        )
+        self.emitter.poll()
+        return said
+
     def goodbye(self) -> None:
         """Says to every partition that nobody need wait for it any more."""
         for partition in range(self.partitions):

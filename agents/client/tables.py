@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from tidegate.schemas.events import Control, Routing
-from tidegate.streams.assignment import Table, prepare
+from tidegate.streams.assignment import Artifact, Table, prepare
 from tidegate.streams.routing import faults
 
 ROLLBACKS_MAX = 1_000
@@ -58,6 +58,7 @@ class Tables:
         self.counters: Counter[str] = Counter()
         self._known: dict[str, Known] = {}
         self._changed: set[str] = set()
+        self._loaded: frozenset[Artifact] | None = None
         self._lock = threading.Lock()
 
     def take_routing(self, routing: Routing, partition: int) -> None:
@@ -115,10 +116,24 @@ class Tables:
                 return None
             self._known[experiment].cut = set(variants)
             # From what is in force, not from what was heard since: that may not be whole yet.
-            table = prepare(item.table.routing, item.rolled_back, variants)
+            table = prepare(item.table.routing, item.rolled_back, variants, self._loaded)
             changed = replace(item, table=table, cut=tuple(sorted(variants)))
             self.in_force = {**self.in_force, experiment: changed}
             return changed
+
+    def load(self, loaded: Collection[Artifact] | None) -> None:
+        """From now on this process can answer with these versions only; None: with all."""
+        with self._lock:
+            wanted = None if loaded is None else frozenset(loaded)
+            if wanted == self._loaded:
+                return
+            self._loaded = wanted
+            self.in_force = {
+                name: item if item.table is None else replace(item, table=prepare(
+                    item.table.routing, item.rolled_back, item.cut, self._loaded
+                ))
+                for name, item in self.in_force.items()
+            }
 
     def publish(self) -> tuple[InForce, ...]:
         """Makes what has changed visible to readers, and returns it."""
@@ -172,7 +187,7 @@ class Tables:
             held = tuple(sorted(known.rolled_back[generation]))
             return InForce(name, known.partition, None, 0, 0, generation, held, ())
         rolled_back = known.rolled_back.get(routing.generation, set()) - {routing.control}
-        table = prepare(routing, rolled_back, known.cut)
+        table = prepare(routing, rolled_back, known.cut, self._loaded)
         held = tuple(sorted(rolled_back | set(routing.rolled_back) - {routing.control}))
         return InForce(
             name, known.partition, table, routing.epoch, routing.version, routing.generation,

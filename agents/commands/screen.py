@@ -70,6 +70,7 @@ def _parts(
     yield "health", [_health(view, now_ms)]
     yield "next", [Text(view["next"])] if view["next"] else []
     yield "applied", [_applied(view["applied"])]
+    yield "instances", _instances(view.get("instances"))
 
 
 def _variant(item: Mapping[str, Any], model: str) -> Text:
@@ -200,3 +201,16 @@ def _applied(applied: Mapping[str, Any]) -> Text:
     if applied["missing"]:
         line.append(f"   missing: {', '.join(applied['missing_instances'])}", style="bold red")
     return line
+
+
+def _instances(found: Mapping[str, Any] | None) -> list[Text]:
+    """How many instances serve which variant, and who serves nothing."""
+    if found is None:
+        return []
+    serving = " · ".join(f"{name} on {number}" for name, number in found["serving"].items())
+    line = Text(f"{serving} of {found['known']}")
+    if found["unwell"]:
+        line.append(f"   unwell: {listing(found['unwell'])}", style="yellow")
+    if found["silent"]:
+        line.append(f"   silent: {listing(found['silent'])}", style="bold red")
+    return [line]

@@ -124,6 +124,21 @@ def parse_condition(text: Any) -> dict[str, Any]:
     return {"operator": match[1], **parse_quantity(operand)}
 
 
+def parse_batch(text: Any) -> dict[str, Any]:
+    """How many instances at a time: a whole number, or a share of all.
+
+    >>> parse_batch(2), parse_batch("25%")
+    ({'kind': 'count', 'value': 2}, {'kind': 'share', 'value': 2500})
+    """
+    if isinstance(text, int) and not isinstance(text, bool) and text > 0:
+        return {"kind": "count", "value": text}
+    if isinstance(text, str) and re.match(PERCENT, text):
+        share_bp = parse_share_bp(text)
+        if share_bp > 0:
+            return {"kind": "share", "value": share_bp}
+    raise ValueError(f"{_shown(text)} is no number of instances; write 1 or 25%")
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return "nothing"

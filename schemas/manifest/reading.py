@@ -25,16 +25,24 @@ from tidegate.schemas.manifest.spec import (
     VariantSpec,
 )
 from tidegate.schemas.manifest.steps import Step
-from tidegate.schemas.manifest.types import Condition, Margin, Model, Name, Quantity, Text
+from tidegate.schemas.manifest.types import (
+    Batch,
+    Condition,
+    Margin,
+    Model,
+    Name,
+    Quantity,
+    Text,
+)
 from tidegate.schemas.manifest.words import explain, plain_type
 
 LATER_STEPS = (
-    "blue_green", "contextual", "interleave", "recreate", "rolling",
+    "contextual", "interleave",
 )  # fmt: skip
 """Steps that the format knows and this version does not run."""
 
 _MAPS: Mapping[str, type[BaseModel]] = {"variants": VariantSpec, "metrics": Metric}
-_NOTATIONS = (Quantity, Margin, Condition, Segment)
+_NOTATIONS = (Quantity, Margin, Condition, Segment, Batch)
 _LISTS: Mapping[str, type[BaseModel]] = {"guardrails": Guardrail, "release": Step}
 
 

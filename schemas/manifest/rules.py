@@ -9,6 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from tidegate.schemas.manifest.deployment_rules import (
+    blue_green_rules,
+    concurrent_rules,
+    deployment_rules,
+    rolling_rules,
+)
 from tidegate.schemas.manifest.faults import (
     Fault,
     Path,
@@ -104,6 +110,10 @@ RULES: tuple[Rule, ...] = (
     ab_rules,
     bandit_rules,
     ring_rules,
+    deployment_rules,
+    blue_green_rules,
+    rolling_rules,
+    concurrent_rules,
     flag_rules,
     unit_rules,
     population_rules,

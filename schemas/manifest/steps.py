@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Strict, model_validator
 
+from tidegate.schemas.manifest.deployments import BlueGreen, Recreate, Rolling
 from tidegate.schemas.manifest.segments import Segment, WrittenSegment
 from tidegate.schemas.manifest.types import (
     Count,
@@ -182,7 +183,19 @@ class Flag(Model):
     weights_bp: Annotated[dict[Name, ShareBp], Field(alias="weights", default_factory=dict)]
 
 
-Settings = Shadow | Canary | Ab | Bandit | Rings | Pause | Approve | Full
+Settings = (
+    Shadow
+    | Canary
+    | Ab
+    | Bandit
+    | Rings
+    | Pause
+    | Approve
+    | BlueGreen
+    | Rolling
+    | Recreate
+    | Full
+)
 """Settings of a strategy that a release can have as a step."""
 
 
@@ -198,6 +211,9 @@ class Step(Model):
     rings: Rings | None = None
     pause: Pause | None = None
     approve: Approve | None = None
+    blue_green: BlueGreen | None = None
+    rolling: Rolling | None = None
+    recreate: Recreate | None = None
     full: Full | None = None
 
     @model_validator(mode="after")

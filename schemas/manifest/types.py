@@ -90,9 +90,27 @@ class Condition(Model):
     unit: Literal["", "ms", "share"] = ""
 
 
+class Batch(Model):
+    """How many instances at a time: a `count`, or a `share` of all in basis points."""
+
+    kind: Literal["count", "share"]
+    value: Annotated[int, Field(ge=1)]
+
+    def size(self, instances: int) -> int:
+        """Of so many instances; never none.
+
+        >>> Batch(kind="share", value=2_500).size(9), Batch(kind="count", value=3).size(2)
+        (2, 3)
+        """
+        if self.kind == "count":
+            return self.value
+        return max(1, instances * self.value // 10_000)
+
+
 _NUMBER_OR_TEXT = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
 WrittenQuantity = Annotated[Quantity, _written(notation.parse_quantity), _NUMBER_OR_TEXT]
 WrittenMargin = Annotated[Margin, _written(notation.parse_margin), _NUMBER_OR_TEXT]
 WrittenCondition = Annotated[
     Condition, _written(notation.parse_condition), _text(notation.CONDITION, "<= 10%")
 ]
+WrittenBatch = Annotated[Batch, _written(notation.parse_batch), _NUMBER_OR_TEXT]

@@ -65,6 +65,9 @@ _EXAMPLES = {
     "when": "when: {region: [de, fr]}",
     "share": "share: 5%",
     "variant": "variant: and the name of a variant",
+    "smoke": "smoke: [{request: {...}, expect: ...}], asked before any user is",
+    "request": "request: {features: {...}}",
+    "expect": "expect: and what the new version must answer",
 }
 
 

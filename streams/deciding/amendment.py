@@ -144,5 +144,8 @@ def _kept(state: ExperimentState, spec: ExperimentSpec) -> tuple[int | None, Sha
         return None, None
     if spec.release[state.step] == state.spec.release[state.step]:
         return None, None
-    increment = min(state.increment, last_increment(spec.release[state.step]))
+    last = last_increment(spec.release[state.step])
+    if state.strategy.back is not None:  # where users are is not undone by another time-out
+        last = state.increment
+    increment = min(state.increment, last)
     return increment, shares_at(spec, state.candidates, state.winner, state.step, increment)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from tidegate.schemas.context import Context
+from tidegate.schemas.facts import ObservationBatch
 from tidegate.streams.deciding.experiment import ExperimentState
 from tidegate.streams.estimation import Summary
 from tidegate.streams.estimation.tally import conservation
@@ -34,6 +35,20 @@ def _fate(context: Context, state: ExperimentState | None) -> str:
     if context.variant not in state.spec.variants:
         return "fact.unknown_variant"
     return "fact.counted"
+
+
+def learn(
+    batch: ObservationBatch, experiments: Mapping[str, ExperimentState], counters: Counter[str]
+) -> list[ExperimentState]:
+    """Takes a batch into the ledgers of the experiments it is about, which are returned by name."""
+    names = sorted({context.experiment for context in batch.contexts})
+    touched = [experiments[name] for name in names if name in experiments]
+    summary = Summary(batch)
+    for state in touched:
+        state.ledger.observe(batch, summary)
+        state.is_view_due = True
+    count_facts(summary, experiments, counters)
+    return touched
 
 
 def variant_counters(experiments: Mapping[str, ExperimentState]) -> Iterator[tuple[str, int]]:

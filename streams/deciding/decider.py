@@ -18,19 +18,28 @@ from tidegate.schemas.events import Applied, Control
 from tidegate.schemas.facts import ObservationBatch
 from tidegate.schemas.marks import Marker
 from tidegate.schemas.topics import merged_topics
-from tidegate.streams.deciding import alarms, dumping, guarding, judging, orders, scheduling, view
+from tidegate.streams.deciding import (
+    alarms,
+    experiment_json,
+    guarding,
+    judging,
+    orders,
+    scheduling,
+    view,
+)
 from tidegate.streams.deciding import experiment as experiments
 from tidegate.streams.deciding.amendment import start
 from tidegate.streams.deciding.clients import Clients
-from tidegate.streams.deciding.counting import count_facts, variant_counters
+from tidegate.streams.deciding.counting import learn, variant_counters
+from tidegate.streams.deciding.deployment import MOVES_MAX
 from tidegate.streams.deciding.experiment import ExperimentState, Unconfirmed
+from tidegate.streams.deciding.fleet import Fleet
 from tidegate.streams.deciding.layer_book import LayerBook
 from tidegate.streams.deciding.memory import SeenIds
 from tidegate.streams.deciding.placement import batch_in, check_placement
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.deciding.records import Journal, Moment
 from tidegate.streams.deciding.sequences import Reading, Sequences
-from tidegate.streams.estimation import Summary
 from tidegate.streams.merge import Run
 from tidegate.streams.output import Emit
 
@@ -64,6 +73,7 @@ class Decider:
         self.experiments: dict[str, ExperimentState] = {}
         self.sequences = Sequences(partitions)
         self.clients = Clients()
+        self.fleet = Fleet()
         self._decision_partitions = decision_partitions
         self._bindings = bindings
         self._journal = Journal(partition, engine, emit)
@@ -76,14 +86,14 @@ class Decider:
         self._counters: Counter[str] = Counter()
         self._readers: tuple[tuple[Callable[[bytes | None], Any], Callable[[Any], None]], ...] = (
             (self._order_in, self._take_order),
-            (self._word_in, self._take_word),
+            (lambda value: codec.decode_as(Applied, value, bindings), self._take_word),
             (lambda value: batch_in(value, partition, partitions), self._take_batch),
         )
 
     # -- the handler's protocol
 
     def advance(self, log_time_ms: int) -> None:
-        """Log time moves: heartbeats, alarms, views; nothing here judges evidence."""
+        """Log time moves: heartbeats, alarms, deployments, views; no evidence is judged here."""
         if self.log_time_ms == 0:
             # What was applied before the first tick holds from there: time 0 is long ago.
             for state in self.experiments.values():
@@ -91,12 +101,16 @@ class Decider:
         self.log_time_ms = log_time_ms
         self._seen.forget(log_time_ms)
         self.clients.forget(log_time_ms)
+        self.fleet.forget(log_time_ms)
         if log_time_ms - self._heartbeat_ms >= HEARTBEAT_MS:
             self._heartbeat_ms = log_time_ms
             self._journal.heartbeat(log_time_ms, self.sequences.watermark_ms)
             alarms.gaps(self._journal, self.sequences, log_time_ms)
             for _, state in sorted(self.experiments.items()):
                 alarms.unconfirmed_rollbacks(self._journal, state, self.clients, log_time_ms)
+                if state.strategy.back is not None:
+                    self._step(state)  # time-outs
+                    self._journal.commands(state.deployment.due(state.phase, log_time_ms))
         if log_time_ms - self._status_ms >= STATUS_MS:
             self._status_ms = log_time_ms
             for _, state in sorted(self.experiments.items()):
@@ -142,13 +156,14 @@ class Decider:
                 "sequences": self.sequences.to_state(),
                 "clients": self.clients.to_state(),
                 "layers": self._layers.to_state(),
+                "fleet": self.fleet.to_state(),
                 "seen": self._seen.to_state(),
                 "offsets": self._offsets,
                 "heartbeat_ms": self._heartbeat_ms,
                 "status_ms": self._status_ms,
                 "counters": dict(self._counters),
                 "experiments": [
-                    dumping.to_state(state) for _, state in sorted(self.experiments.items())
+                    experiment_json.to_state(state) for _, state in sorted(self.experiments.items())
                 ],
             }
         ).encode()
@@ -160,12 +175,15 @@ class Decider:
         self.sequences = Sequences.from_state(found["sequences"])
         self.clients = Clients.from_state(found["clients"])
         self._layers.load(found["layers"])
+        self.fleet = Fleet.from_state(found["fleet"])
         self._seen = SeenIds(found["seen"])
         self._offsets = found["offsets"]
         self._heartbeat_ms = found["heartbeat_ms"]
         self._status_ms = found["status_ms"]
         self._counters = Counter(found["counters"])
-        self.experiments = {item["name"]: dumping.from_state(item) for item in found["experiments"]}
+        self.experiments = {
+            item["name"]: experiment_json.from_state(item) for item in found["experiments"]
+        }
 
     def counters(self) -> dict[str, int]:
         """Counts since the log's beginning; of variants, since their generation's."""
@@ -204,12 +222,14 @@ class Decider:
 
     # -- confirmations
 
-    def _word_in(self, value: bytes | None) -> Applied:
-        return codec.decode_as(Applied, value, self._bindings)
-
     def _take_word(self, word: Applied) -> None:
         state = self.experiments.get(word.experiment)
-        self.clients.hear(word, state is not None, self.log_time_ms)
+        if word.servers is not None:  # an instance's: it runs no tables, and confirms none
+            is_new = self.fleet.hear(word, self.log_time_ms)
+            if is_new and state and state.strategy.back and self.log_time_ms:
+                self._step(state)
+        else:
+            self.clients.hear(word, state is not None, self.log_time_ms)
         if state is not None:
             state.is_view_due = True
             while (proposal := guarding.cut(state, word)) is not None:
@@ -222,32 +242,30 @@ class Decider:
         self._counters[f"batch.{reading.value}"] += 1
         if reading is not Reading.NEXT:
             return
-        touched = self._learn(batch)
+        touched = learn(batch, self.experiments, self._counters)
         rose = self.sequences.accept(batch.source_partition, batch.log_time_ms)
         for state in touched:
             self._judge_guardrails(state)
         # Before the first tick here nothing has begun, so nothing can have lasted.
         if rose and self.log_time_ms:
             for _, state in sorted(self.experiments.items()):
-                proposal = scheduling.next_move(
-                    state, self.sequences.watermark_ms, self.log_time_ms
-                )
-                if proposal is not None:
-                    self._decide(state, proposal)
-
-    def _learn(self, batch: ObservationBatch) -> list[ExperimentState]:
-        names = sorted({context.experiment for context in batch.contexts})
-        touched = [self.experiments[name] for name in names if name in self.experiments]
-        summary = Summary(batch)
-        for state in touched:
-            state.ledger.observe(batch, summary)
-            state.is_view_due = True
-        count_facts(summary, self.experiments, self._counters)
-        return touched
+                self._step(state)
 
     def _judge_guardrails(self, state: ExperimentState) -> None:
         while (proposal := guarding.breach(state)) is not None:
             self._decide(state, proposal)
+
+    def _step(self, state: ExperimentState) -> None:
+        """What the step asks for; one that commands instances goes on until it waits for them."""
+        for _ in range(MOVES_MAX if state.strategy.back else 1):
+            proposal = scheduling.next_move(state, self._sight(state))
+            if proposal is None:
+                return
+            self._decide(state, proposal)
+
+    def _sight(self, state: ExperimentState) -> judging.Sight:
+        fleet = self.fleet.of(state.name, self.log_time_ms)
+        return judging.Sight(self.sequences.watermark_ms, self.log_time_ms, fleet)
 
     # -- conclusions
 
@@ -270,6 +288,8 @@ class Decider:
         experiments.chain(state, record)
         if changes_table:
             self._journal.table(state, self.log_time_ms)
+        if proposal.commands:
+            self._journal.commands(state.deployment.issued)
         if proposal.alert:
             self._journal.alert(proposal.alert, proposal.reason, self.log_time_ms, state)
         self._publish_view(state)
@@ -285,11 +305,11 @@ class Decider:
 
     def _moment(self) -> Moment:
         covers = dict(zip(TOPICS, self._offsets, strict=True))
-        for source, sequence in enumerate(self.sequences.expected):
-            covers[f"observations/{source}"] = sequence
+        for number, sequence in enumerate(self.sequences.expected):
+            covers[f"observations/{number}"] = sequence
         return Moment(self.log_time_ms, self.sequences.watermark_ms, covers)
 
     def _publish_view(self, state: ExperimentState) -> None:
         state.viewed_ms, state.is_view_due = self.log_time_ms, False
-        seen = view.view_of(state, self.sequences, self.clients, self.log_time_ms)
-        self._journal.status(state, seen, self.log_time_ms)
+        found = view.view_of(state, self._sight(state), self.sequences, self.clients)
+        self._journal.status(state, found, self.log_time_ms)

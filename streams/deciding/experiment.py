@@ -9,6 +9,7 @@ from tidegate.schemas.canonical import sha256_hex
 from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams.deciding.checks import Check
+from tidegate.streams.deciding.deployment import Deployment
 from tidegate.streams.deciding.proposals import Proposal
 from tidegate.streams.estimation import Ledger, plan_of
 from tidegate.streams.guardrail_reading import Since
@@ -80,6 +81,7 @@ class ExperimentState:
     unconfirmed: list[Unconfirmed] = field(default_factory=list)
     viewed_ms: int = 0
     is_view_due: bool = False
+    deployment: Deployment = field(default_factory=Deployment)
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -161,7 +163,7 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
     """
     phase = next_phase(state.phase, proposal.signal) if proposal.signal else state.phase
     before = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
-    state.phase = phase
+    phase_before, state.phase = state.phase, phase
     state.version += 1
     if proposal.spec is not None:
         _take_spec(state, proposal.spec, proposal.new_generation)
@@ -170,13 +172,18 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
     if proposal.close_ring:
         state.closed = sorted({*state.closed, proposal.close_ring})
     _move(state, proposal, log_time_ms)
+    state.deployment.follow(state, phase_before, proposal, log_time_ms)
     for guardrail, candidate in proposal.judged_anew:
         state.judged_from[f"{guardrail}/{candidate}"] = _since_now(state, guardrail, candidate)
     after = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
     # The generation's first table and every table of an applied manifest go out as they are:
-    # model versions, inclusion and salt stand in them too. A ring starts without other weights.
+    # model versions, inclusion and salt stand in them too. A ring starts without other weights. A
+    # step that commands instances begins with a table of its own, although shares stay: its
+    # evidence is what its tables routed.
+    entered = proposal.step is not None or proposal.increment is not None
+    own = entered and state.strategy.back is not None
     rings_differ = proposal.close_ring or (state.spec.rings and proposal.increment is not None)
-    return before != after or bool(proposal.spec or proposal.republish or rings_differ)
+    return before != after or bool(own or proposal.spec or proposal.republish or rings_differ)
 
 
 def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: bool) -> None:

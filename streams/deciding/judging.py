@@ -7,11 +7,12 @@ step and none fails (`guarding`): no data is never success.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tidegate.schemas.manifest.steps import Canary
 from tidegate.streams.deciding import guarding, moves, rings
+from tidegate.streams.deciding.deployment import WAY_BACK
 from tidegate.streams.deciding.experiment import ExperimentState
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
@@ -20,6 +21,7 @@ from tidegate.streams.inference import method_for
 from tidegate.streams.rollout import Phase, Signal
 from tidegate.streams.strategies import canary
 from tidegate.streams.strategies.base import Kind, Move, Standing
+from tidegate.streams.strategies.instances import Instance
 from tidegate.streams.wording import basis_points
 
 STEPPING = frozenset({Phase.RUNNING, Phase.PROMOTED})
@@ -78,7 +80,16 @@ class LedgerEvidence:
         return "increase" if objective is None else self._state.spec.metrics[objective].goal
 
 
-def standing_of(state: ExperimentState, watermark_ms: int) -> Standing:
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is known beside an experiment's own evidence: the times, and its instances."""
+
+    watermark_ms: int
+    log_time_ms: int = 0
+    fleet: tuple[Instance, ...] = ()
+
+
+def standing_of(state: ExperimentState, sight: Sight) -> Standing:
     """The running step as its strategy sees it."""
     return Standing(
         settings=state.settings,
@@ -88,35 +99,50 @@ def standing_of(state: ExperimentState, watermark_ms: int) -> Standing:
         increment=state.increment,
         since_ms=state.since_ms,
         checked_ms=state.checked_ms,
-        watermark_ms=watermark_ms,
+        watermark_ms=sight.watermark_ms,
         evidence=LedgerEvidence(state),
         closed=tuple(state.closed),
+        variants=state.spec.variants,
+        now_ms=sight.log_time_ms,
+        fleet=sight.fleet,
+        issued=state.deployment.ids,
+        memo=state.deployment.memo,
     )
 
 
-def step(state: ExperimentState, watermark_ms: int) -> Proposal | None:
-    """What guardrails that are due, or else the running step, ask for at this watermark."""
-    broken = guarding.due(state, watermark_ms)
+def step(state: ExperimentState, sight: Sight) -> Proposal | None:
+    """What guardrails that are due, or else the running step, ask for at this moment.
+
+    After a rollback: what the way back does.
+    """
+    broken = guarding.due(state, sight.watermark_ms)
     if broken is not None:
         return broken
-    if state.phase not in STEPPING or not state.candidates:
+    strategy, standing = state.strategy, standing_of(state, sight)
+    if state.phase in WAY_BACK and strategy.back is not None:
+        move = strategy.back(standing)
+    elif state.phase in STEPPING and state.candidates:
+        move = strategy.decide(standing)
+    else:
         return None
-    standing = standing_of(state, watermark_ms)
-    move = state.strategy.decide(standing)
     if move is None:
         return None
     # When the evidence was looked at is a note for the strategy, not a decision.
-    state.checked_ms = watermark_ms
+    state.checked_ms = sight.watermark_ms
     needs_data = move.needs_data
     if needs_data is None:
         serves = any(state.weights.get(name) for name in state.candidates)
-        is_onward = move.kind in (Kind.INCREMENT, Kind.PASS)
-        needs_data = is_onward and state.strategy.serves and serves
+        needs_data = move.kind in (Kind.INCREMENT, Kind.PASS) and strategy.serves and serves
     if needs_data:
         move = guarding.without_data(state) or move
     if isinstance(state.settings, Canary):
         move = canary.out_of_time(standing, move)
-    return _proposal(state, move)
+    if move.kind is Kind.CHECKED and move.memo is not None:
+        state.deployment.memo = dict(move.memo)
+    proposal = _proposal(state, move)
+    if proposal is None or move.memo is None:
+        return proposal
+    return replace(proposal, commands=move.commands, memo=move.memo)
 
 
 def evidence_of(state: ExperimentState) -> dict[str, Any]:
@@ -215,6 +241,11 @@ _CARRIED_OUT: Mapping[Kind, Callable[[ExperimentState, Grounds, str], Proposal]]
     Kind.STOP: lambda _, grounds, variant: moves.stop(grounds, variant),
     Kind.WAIT: lambda _, grounds, __: moves.await_person(grounds),
     Kind.FINISH: moves.finish,
+    Kind.ROLL_BACK: lambda state, grounds, variant: moves.roll_back(state, variant, grounds),
+    # Whoever waits after this one may say so again.
+    Kind.DEPLOY: lambda _, grounds, variant: grounds.proposal(
+        Action.DEPLOY, None, variant=variant, held=""
+    ),
 }
 
 

@@ -84,6 +84,9 @@ def next_step(state: ExperimentState, grounds: Grounds, winner: str = "") -> Pro
 def promote(state: ExperimentState, variant: str, grounds: Grounds) -> Proposal:
     """Everything to `variant`: at the release's `full` step, or as its end when it has none."""
     last = len(state.spec.release) - 1
+    if last >= 0 and strategy_at(state.spec, last).back is not None:
+        name = strategy_at(state.spec, last).name
+        return refused(f"PROMOTE refused: {name} must bring {variant} to the instances first")
     is_full = strategy_at(state.spec, last).name == "full"
     signal = Signal.PROMOTE if is_full else Signal.FINISH
     return grounds.proposal(
@@ -165,7 +168,7 @@ def every_guardrail(state: ExperimentState) -> tuple[tuple[int, str], ...]:
 
 def _below(state: ExperimentState) -> tuple[int, int] | None:
     """The last canary increment at which candidates had less than now, or the ring before."""
-    if state.phase not in (Phase.RUNNING, Phase.PAUSED):
+    if state.phase not in (Phase.RUNNING, Phase.PAUSED) or state.strategy.back is not None:
         return None
     if state.strategy.name == "rings" and state.increment > 0:
         return state.step, state.increment - 1

@@ -10,6 +10,7 @@ from typing import Any
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams.rollout import Signal
 from tidegate.streams.strategies.base import Shares, Verdict
+from tidegate.streams.strategies.instances import Instruction
 
 
 class Action(StrEnum):
@@ -30,6 +31,7 @@ class Action(StrEnum):
     APPROVE = "APPROVE"
     FINISH = "FINISH"
     HOLD = "HOLD"
+    DEPLOY = "DEPLOY"
     REFUSED = "REFUSED"
 
 
@@ -48,6 +50,8 @@ class Proposal:
     said once; `told` does so for a breach that only tells. `alert` is the subject of an ALERT that
     says the same. `approval` is a person, with a role, whose approval of the step is noted.
     `waits` begins the first step of a release that has a start to wait for.
+    `commands` are given to instances instead of those before, and `memo` is kept for the step's
+    strategy; without a memo both stay.
     """
 
     action: Action
@@ -72,6 +76,8 @@ class Proposal:
     told: str = ""
     alert: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    commands: tuple[Instruction, ...] = ()
+    memo: Mapping[str, Any] | None = None
 
 
 AWAITED = "person"

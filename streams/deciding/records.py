@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -210,6 +210,11 @@ class Journal:
                 decision_id=state.decision_id,
             ),
         )
+
+    def commands(self, commands: Iterable[Command]) -> None:
+        """Tells instances what to do; said again, it is the same record."""
+        for command in commands:
+            self._write("commands", command.experiment.encode(), command)
 
     def dead_letter(
         self, topic: str, offset: int, log_time_ms: int, value: bytes | None, error: EventError

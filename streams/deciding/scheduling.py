@@ -17,14 +17,15 @@ from tidegate.streams.wording import utc
 PROGRESS = frozenset({Signal.ADVANCE, Signal.PROMOTE, Signal.WEIGH})
 
 
-def next_move(state: ExperimentState, watermark_ms: int, log_time_ms: int) -> Proposal | None:
+def next_move(state: ExperimentState, sight: judging.Sight) -> Proposal | None:
     """What due checks and the running step ask for, as far as the schedule lets it."""
+    log_time_ms = sight.log_time_ms
     if state.waits:
         if state.phase not in judging.STEPPING or log_time_ms < starts_ms(state):
             return None
         proposal: Proposal | None = _begin(state)
     else:
-        proposal = judging.step(state, watermark_ms)
+        proposal = judging.step(state, sight)
     if proposal is None or proposal.signal not in PROGRESS:
         return proposal
     frozen = frozen_until(state.spec.schedule, log_time_ms)

@@ -6,6 +6,7 @@ with every decision; a function of the state like all that the decider puts out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tidegate.streams.deciding import guarding, judging, rings, scheduling
@@ -14,16 +15,18 @@ from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState
 from tidegate.streams.deciding.sequences import Sequences
 from tidegate.streams.estimation.tally import conservation
 from tidegate.streams.rollout import ENDED
+from tidegate.streams.strategies.instances import OK, Instance, artifact_of, evidence_of
 from tidegate.streams.wording import utc
 
 _NAMED_MAX = 20
 
 
 def view_of(
-    state: ExperimentState, sequences: Sequences, clients: Clients, log_time_ms: int
+    state: ExperimentState, sight: judging.Sight, sequences: Sequences, clients: Clients
 ) -> dict[str, Any]:
     """The view; times are log time in ms, shares basis points."""
-    standing = judging.standing_of(state, sequences.watermark_ms)
+    log_time_ms = sight.log_time_ms
+    standing = judging.standing_of(state, sight)
     outlook = state.strategy.outlook(standing)
     ended = state.phase in ENDED
     return {
@@ -45,6 +48,7 @@ def view_of(
         "objective": judging.objective_of(state),
         "health": _health(state, clients, log_time_ms),
         "applied": _applied(state, clients, log_time_ms),
+        "instances": _instances(state, sight.fleet),
         "log_time": log_time_ms,
         "watermark": sequences.watermark_ms,
         "slowest_source": sequences.slowest(),
@@ -131,6 +135,25 @@ def _propensity(state: ExperimentState) -> dict[str, float]:
         name: item.inverse_propensity / item.opportunities
         for name, item in sorted(state.ledger.tallies.items())
         if item.learnt >= _PROPENSITY_REQUESTS_MIN
+    }
+
+
+def _instances(state: ExperimentState, fleet: Sequence[Instance]) -> dict[str, Any] | None:
+    """Which instances serve which variant; None when there are none."""
+    if not fleet:
+        return None
+    serving: dict[str, int] = {}
+    for name in _order(state):
+        artifact = artifact_of(state.spec.variants[name])
+        serving[name] = sum(item.serves(artifact) for item in fleet)
+    unwell = [item.name for item in fleet if item.live and set(item.servers.values()) != {OK}]
+    return {
+        "known": len(fleet),
+        "live": sum(item.live for item in fleet),
+        "serving": serving,
+        "unwell": unwell[:_NAMED_MAX],
+        "silent": [item.name for item in fleet if not item.live][:_NAMED_MAX],
+        "members": evidence_of(fleet[:_NAMED_MAX]),
     }
 
 

@@ -1,6 +1,8 @@
 """The ledger of one generation of an experiment: every fact about it, as statistics.
 
-Only requests whose reason is SPLIT are learnt from; all are counted. A batch is taken column by
+Only requests whose reason is SPLIT are learnt from; all are counted. Those under INSTANCE, whose
+variant was that of the instance they came to, count for what predictions tell of themselves
+(status, latency, measures), never for outcomes: they were not drawn. A batch is taken column by
 column: nothing loops over facts but the quantiles and drift detectors, which need every value.
 """
 
@@ -66,8 +68,9 @@ class Ledger:
         `summary` is that of the batch, when others observe it as well.
         """
         owners: dict[int, str] = {}
+        owned: list[Learnt] = []
         learnt: list[Learnt] = []
-        unseen: list[Learnt] = []
+        told: list[Learnt] = []
         for number, context in enumerate(batch.contexts):
             ours = (context.experiment, context.generation) == (
                 self.plan.experiment,
@@ -76,9 +79,11 @@ class Ledger:
             if ours and context.variant in self.tallies:
                 owners[number] = context.variant
                 key = (context.routing_epoch, context.routing_version)
-                unseen.append((number, context.variant, key))
+                owned.append((number, context.variant, key))
                 if context.reason == "SPLIT":
-                    learnt.append(unseen[-1])
+                    learnt.append(owned[-1])
+                if context.reason in ("SPLIT", "INSTANCE"):
+                    told.append(owned[-1])
         if not owners:
             return
         summary = summary or Summary(batch)
@@ -91,8 +96,10 @@ class Ledger:
                 if batch.count("shadow"):
                     # A shadow is drawn by its request, not by the split that the reason tells of.
                     found = summary.values(item, self.plan.score_tolerance)
-                    self._learn(item, found, unseen)
-            elif item.source != "outcome" or batch.count("closed"):
+                    self._learn(item, found, owned)
+            elif item.source != "outcome":
+                self._learn(item, summary.values(item), told)
+            elif batch.count("closed"):
                 self._learn(item, summary.values(item), learnt)
         if batch.count("matched"):
             self._learn_early(summary, learnt)

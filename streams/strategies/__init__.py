@@ -9,11 +9,14 @@ from tidegate.streams.strategies import (
     ab,
     approve,
     bandit,
+    blue_green,
     canary,
     flag,
     full,
     pause,
+    recreate,
     rings,
+    rolling,
     shadow,
 )
 from tidegate.streams.strategies.base import Shares, Standing, Strategy
@@ -26,6 +29,9 @@ STRATEGIES: Final[Mapping[str, Strategy]] = {
     "rings": rings.STRATEGY,
     "pause": pause.STRATEGY,
     "approve": approve.STRATEGY,
+    "blue_green": blue_green.STRATEGY,
+    "rolling": rolling.STRATEGY,
+    "recreate": recreate.STRATEGY,
     "full": full.STRATEGY,
     "flag": flag.STRATEGY,
 }

@@ -1,7 +1,8 @@
 """What a strategy is: which shares a step starts with, and what its evidence says next.
 
-A strategy sees a `Standing` and answers with a `Move` or nothing. It holds no state and knows
-neither log time nor records: time is the watermark, so a joiner that is down means waiting.
+A strategy sees a `Standing` and answers with a `Move` or nothing. It holds no state and knows no
+records. Evidence counts by the watermark, so a joiner that is down means waiting. Strategies that
+give commands to instances also see those, log time for time-outs, and a note of their own, `memo`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
+from tidegate.schemas.manifest.spec import VariantSpec
 from tidegate.streams.estimation import Arm, Pair, ShadowTally
+from tidegate.streams.strategies.instances import (
+    FAILED,
+    Artifact,
+    Instance,
+    Instruction,
+    artifact_of,
+)
 
 ALL_BP = 10_000
 
@@ -37,13 +46,17 @@ class Kind(StrEnum):
     STOP = "stop"  # the step cannot be passed; a person decides
     WAIT = "wait"  # the step is there to wait for a person
     FINISH = "finish"  # the release ends here
+    DEPLOY = "deploy"  # commands to instances, or what came of them; no share moves
+    ROLL_BACK = "roll back"  # the variant `winner` is taken out for the generation
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A strategy's answer. `winner` names the variant that goes on alone.
+    """A strategy's answer. `winner` names the variant that goes on alone, or that it is about.
 
-    With `needs_data` the move waits until every guardrail has its data; None: as its kind does.
+    `commands` are given to instances, instead of all given before. `memo`, small JSON, is what the
+    strategy wants to see again; it is forgotten when a step or an increment of it begins. With
+    `needs_data` the move waits until every guardrail has its data; None: as its kind does.
     """
 
     kind: Kind
@@ -52,6 +65,8 @@ class Move:
     weights: Mapping[str, int] | None = None
     winner: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    commands: tuple[Instruction, ...] = ()
+    memo: Mapping[str, Any] | None = None
     needs_data: bool | None = None
 
 
@@ -103,6 +118,10 @@ class Standing:
     control that are not rolled back, sorted. `since_ms` is the log time at which the table of this
     increment was published, `checked_ms` the watermark of the last look at the evidence.
     `closed` names the rings that a breach has closed.
+
+    For strategies that command instances: `variants` says what each variant is, `now_ms` is log
+    time, `fleet` are the instances heard of, by name, `issued` the ids of the commands in force,
+    and `memo` the note of the last move.
     """
 
     settings: Any
@@ -115,6 +134,26 @@ class Standing:
     watermark_ms: int
     evidence: Evidence
     closed: tuple[str, ...] = ()
+    variants: Mapping[str, VariantSpec] = field(default_factory=dict)
+    now_ms: int = 0
+    fleet: tuple[Instance, ...] = ()
+    issued: frozenset[str] = frozenset()
+    memo: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def newcomer(self) -> str:
+        """The one variant beside control, rolled back or not."""
+        return min(name for name in self.variants if name != self.control)
+
+    def artifact(self, variant: str) -> Artifact:
+        """What of a variant runs on instances."""
+        return artifact_of(self.variants[variant])
+
+    def failed(self) -> list[Instance]:
+        """Instances that say that a command in force failed."""
+        return [
+            item for item in self.fleet if item.outcome == FAILED and item.answered in self.issued
+        ]
 
     @property
     def held_ms(self) -> int:
@@ -139,6 +178,10 @@ class Strategy:
     None when those of the step before stay;
     `decide(standing)` the next move, or None while there is nothing to say;
     `outlook(standing)` the same for people.
+
+    One that commands instances has `back(standing)`, the next move on the way back after its
+    variant was rolled back or the release aborted, or None. It is asked whenever an instance says
+    something new and every second of log time, again and again until it says nothing.
     """
 
     name: str
@@ -148,6 +191,7 @@ class Strategy:
     decide: Callable[[Standing], Move | None]
     outlook: Callable[[Standing], Outlook]
     keeps: bool = False
+    back: Callable[[Standing], Move | None] | None = None
 
 
 def split(share_bp: int, control: str, candidates: Sequence[str]) -> dict[str, int]:

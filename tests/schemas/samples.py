@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tidegate.schemas import limits
+from tidegate.schemas.catalogue import latest
 from tidegate.schemas.events import EVENTS, Event
 
 names = st.text(min_size=1, max_size=40).filter(lambda text: len(text.encode()) <= 255)
@@ -16,9 +17,16 @@ values = st.floats(-1e15, 1e15)
 times = st.integers(0, 4_102_444_800_000)
 
 
-def example(name: str) -> dict[str, Any]:
-    """The published example of a schema; bytes are written as ISO 8859-1 text in JSON."""
-    file = files("tidegate.schemas").joinpath("examples").joinpath(f"{name}.v1.json")
+def example(name: str, version: int = 0) -> dict[str, Any]:
+    """The published example of a schema, by default its newest version.
+
+    Bytes are written as ISO 8859-1 text in JSON.
+    """
+    file = (
+        files("tidegate.schemas")
+        .joinpath("examples")
+        .joinpath(f"{name}.v{version or latest(name).version}.json")
+    )
     document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     if name == "dead-letter":
         document["value"] = document["value"].encode("iso-8859-1")
@@ -63,6 +71,9 @@ _DRAWN: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "models": st.none() | st.dictionaries(names, names, max_size=3),
         "breaker": st.none() | st.lists(names, max_size=3),
         "rolled_back": st.lists(names, max_size=3),
+        "servers": st.none()
+        | st.lists(st.fixed_dictionaries({"model": names, "version": names, "health": names})),
+        "outcome": st.none() | names, "detail": st.none() | st.text(max_size=99),
     },
     "dead-letter": {"value": st.binary(max_size=4_096), "offset": times},
 }  # fmt: skip

@@ -16,7 +16,8 @@ from tidegate.schemas.catalogue import Schema, latest, load_schema, released, wr
 from tidegate.schemas.topics import TOPICS
 
 SHA256 = {
-    "applied.v1": "ba87449b", "command.v1": "975268ac", "control.v1": "102b808e",
+    "applied.v1": "ba87449b", "applied.v2": "53cba8d9",
+    "command.v1": "975268ac", "control.v1": "102b808e",
     "dead-letter.v1": "21281179", "decision.v1": "97be7cd2", "observation.v1": "c9425fb7",
     "outcome.v1": "4bf91a8e", "prediction.v1": "98402b70", "routing.v1": "4b778d03",
     "shadow-prediction.v1": "3208dc2f",

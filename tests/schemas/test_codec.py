@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import struct
 import tracemalloc
+from io import BytesIO
 from typing import Any
 
 import pytest
+from fastavro import schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +23,7 @@ from tidegate.schemas.events import EVENTS, Event, Outcome
 
 FIRST_24_BYTES = {
     "applied.v1": "c3016591c826509bbbae1a72616e6b65722d376339662d31",
+    "applied.v2": "c301bfc7f819d372f2b41a72616e6b65722d376339662d31",
     "command.v1": "c301475694cff4a43b2130636f6d6d616e64732f322f3137",
     "control.v1": "c301caf45ce0ac2713a64039663262366134653763316434",
     "dead-letter.v1": "c301628d5f167d251c171470726f70656e7369747940312e",
@@ -34,6 +37,9 @@ FIRST_24_BYTES = {
 """First 24 bytes of the published example's single-object frame, frozen for ever."""
 
 
+SERVER = {"model": "ranker", "version": "v1", "health": "OK"}
+
+
 def refused(name: str, value: bytes | None) -> str:
     """Reason with which a reader of `name` refuses the bytes."""
     with pytest.raises(EventError) as caught:
@@ -42,9 +48,23 @@ def refused(name: str, value: bytes | None) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(released()))
-def test_first_bytes_of_released_schemas_are_frozen(name: str) -> None:
+def test_first_bytes_of_released_schemas_are_frozen(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was once written is written so for ever: old readers and auditors depend on it."""
-    assert encode_record(name, example(name))[:24].hex() == FIRST_24_BYTES[f"{name}.v1"]
+    for schema in released()[name]:
+        monkeypatch.setattr(codec, "latest", lambda name, found=schema: found)
+        written = encode_record(name, example(name, schema.version))
+        assert written[:24].hex() == FIRST_24_BYTES[f"{name}.v{schema.version}"]
+
+
+def test_what_an_older_version_wrote_is_still_read() -> None:
+    """A client of the version before is heard: what it could not say is absent."""
+    body = BytesIO()
+    old = released()["applied"][0]
+    schemaless_writer(body, old.parsed, example("applied", 1))
+    found = decode("applied", old.head + body.getvalue())
+    assert found == event("applied", servers=None, command_id=None, outcome=None, detail=None)
 
 
 def fields_of(name: str) -> tuple[str, ...]:
@@ -200,6 +220,11 @@ def test_refusing_hostile_bytes_takes_no_memory() -> None:
         ("decision", {"weights": {"a": 10_001, "b": -1}}, "value"),
         ("decision", {"step": -2}, "value"),
         ("applied", {"breaker": [""]}, "length"),
+        ("applied", {"instance": ""}, "length"),
+        ("applied", {"experiment": ""}, "length"),
+        ("applied", {"servers": [SERVER] * 65}, "length"),
+        ("applied", {"servers": [{**SERVER, "health": ""}]}, "length"),
+        ("applied", {"detail": "x" * 8_193}, "length"),
         ("applied", {"version": -1}, "value"),
         ("dead-letter", {"value": b"x" * 4_097}, "length"),
     ],

@@ -40,8 +40,10 @@ def _replace_rolled_back(
     self._changed.add(name)
 
 
-def _prepare_blind(routing: Routing, rolled_back: Any = (), cut: Any = ()) -> Any:
-    return _prepare(replace(routing, rolled_back=()), (), cut)
+def _prepare_blind(
+    routing: Routing, rolled_back: Any = (), cut: Any = (), loaded: Any = None
+) -> Any:
+    return _prepare(replace(routing, rolled_back=()), (), cut, loaded)
 
 
 def _prepare_wrong_shares(found: Any, *_: Any) -> Any:

@@ -128,6 +128,7 @@ class Service:
         self.link = object.__new__(Link)
         vars(self.link).update(
             _tables=self.tables, _breaker=self.breaker, heard={}, linked_at=float("-inf"),
+            log_time_ms=0,
             _generations={}, on_change=[], on_command=[], _cache=self.cache, _waking=_Bell(),
             reporter=self.reporter, events=_Emitter(self),
         )

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from tests.streams.tables import routing
 from tidegate.schemas.events import BucketRange, Routing, Variant
-from tidegate.streams.assignment import assign, bucket, control_only, prepare, without_table
+from tidegate.streams.assignment import (
+    Table,
+    assign,
+    bucket,
+    control_only,
+    prepare,
+    without_table,
+)
 from tidegate.streams.routing import allocate, faults
 
 VECTORS: dict[str, Any] = json.loads(
@@ -187,3 +194,69 @@ def test_without_confirmation_control_answers_and_without_table_the_default() ->
     assert (none.variant, none.reason, none.routing_version, none.propensity) == (
         "fallback", "DEFAULT", 0, 1.0,
     )  # fmt: skip
+
+
+# -- what an instance has loaded
+
+OLD, NEW = ("ranker", "v1"), ("ranker", "v2")
+
+
+def loaded_table(weights: dict[str, int], loaded: set[tuple[str, str]], **changes: Any) -> Table:
+    """A table of variants `a` (v1, control) and `b` (v2) on an instance."""
+    variants = (
+        Variant(name="a", model="ranker", model_version="v1"),
+        Variant(name="b", model="ranker", model_version="v2"),
+    )
+    held = changes.pop("rolled_back", ())
+    cut = changes.pop("cut", ())
+    found = routing(weights, variants=variants, **changes)
+    return prepare(found, held, cut, loaded)
+
+
+@pytest.mark.parametrize(
+    ("weights", "loaded", "changes", "answers"),
+    [
+        # the table's choice is loaded: nothing is different
+        ({"a": 10_000, "b": 0}, {OLD}, {}, {("a", "SPLIT", 1.0)}),
+        ({"a": 5_000, "b": 5_000}, {OLD, NEW}, {}, {("a", "SPLIT", 0.5), ("b", "SPLIT", 0.5)}),
+        # it is not: what is loaded answers, by the instance's doing
+        ({"a": 10_000, "b": 0}, {NEW}, {}, {("b", "INSTANCE", 1.0)}),
+        ({"a": 0, "b": 10_000}, {OLD}, {}, {("a", "INSTANCE", 1.0)}),
+        ({"a": 5_000, "b": 5_000}, {OLD}, {}, {("a", "SPLIT", 0.5), ("a", "INSTANCE", 1.0)}),
+        # a withheld variant answers nowhere, whatever is loaded
+        ({"a": 10_000, "b": 0}, {NEW}, {"rolled_back": ("b",)}, {("a", "UNLOADED", 1.0)}),
+        ({"a": 10_000, "b": 0}, {NEW}, {"cut": ("b",)}, {("a", "UNLOADED", 1.0)}),
+        ({"a": 0, "b": 10_000}, {OLD}, {"rolled_back": ("b",)}, {("a", "ROLLED_BACK", 1.0)}),
+        # nothing is loaded, or another version than the table's
+        ({"a": 10_000, "b": 0}, set(), {}, {("a", "UNLOADED", 1.0)}),
+        ({"a": 10_000, "b": 0}, {("ranker", "v3")}, {}, {("a", "UNLOADED", 1.0)}),
+        # who takes no part gets control where it is loaded
+        ({"a": 10_000, "b": 0}, {OLD}, {"inclusion": 0}, {("a", "EXCLUDED", 1.0)}),
+        ({"a": 10_000, "b": 0}, {NEW}, {"inclusion": 0}, {("b", "INSTANCE", 1.0)}),
+    ],
+)
+def test_an_instance_answers_with_what_it_has_loaded(
+    weights: dict[str, int],
+    loaded: set[tuple[str, str]],
+    changes: dict[str, Any],
+    answers: set[tuple[str, str, float]],
+) -> None:
+    """Only what is loaded and not withheld answers; the reason tells a draw from an instance."""
+    table = loaded_table(weights, loaded, **changes)
+    found = [assign(table, f"unit-{number}", "r") for number in range(300)]
+    assert {(item.variant, item.reason, item.propensity) for item in found} == answers
+
+
+def test_a_stale_instance_goes_on_with_what_it_has() -> None:
+    """Kafka's absence takes no patched instance down: control is for those who can serve it."""
+    patched = control_only(loaded_table({"a": 10_000, "b": 0}, {NEW}), "r")
+    assert (patched.variant, patched.reason) == ("b", "INSTANCE")
+    other = control_only(loaded_table({"a": 10_000, "b": 0}, {OLD}), "r")
+    assert (other.variant, other.reason) == ("a", "STALE")
+
+
+def test_shadows_that_are_not_loaded_do_not_run() -> None:
+    """Nobody asks a model that is not there."""
+    shadow = {"shadow": {"b": 10_000}}
+    assert assign(loaded_table({"a": 10_000, "b": 0}, {OLD, NEW}, **shadow), "u", "r").shadow
+    assert not assign(loaded_table({"a": 10_000, "b": 0}, {OLD}, **shadow), "u", "r").shadow

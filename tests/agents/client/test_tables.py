@@ -204,3 +204,24 @@ def test_rollbacks_remembered_are_bounded() -> None:
     held = tables.publish()[0].rolled_back
     assert len(held) == ROLLBACKS_MAX
     assert "b" in held
+
+
+def test_what_is_loaded_counts_at_once_and_for_tables_to_come() -> None:
+    """Tables in force are made ready anew, later ones with it; all at once, none is half."""
+    tables = Tables()
+    tables.take_routing(routing({"a": 10_000, "b": 0}, version=1), 0)
+    tables.publish()
+    new = ("ranker", "v-b")
+    tables.load({new})
+    assert served(tables) == {"b"}
+    tables.take_routing(routing({"a": 10_000, "b": 0}, version=2), 0)
+    tables.publish()
+    assert served(tables) == {"b"}
+    tables.cut("ranker", {"b"})
+    assert served(tables) == {"a"}
+    before = tables.in_force
+    tables.load({new})
+    assert tables.in_force is before
+    tables.load(None)
+    tables.cut("ranker", ())
+    assert served(tables) == {"a"}

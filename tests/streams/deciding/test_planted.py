@@ -14,8 +14,8 @@ from tidegate.streams.deciding import (
     alarms,
     amendment,
     checks,
-    dumping,
     experiment,
+    experiment_json,
     guarding,
     judging,
     orders,
@@ -49,7 +49,7 @@ def evidence_by_log_time(patch: pytest.MonkeyPatch) -> None:
     def judged(self: Decider, log_time_ms: int) -> None:
         advance(self, log_time_ms)
         for state in self.experiments.values():
-            proposal = judging.step(state, log_time_ms)
+            proposal = judging.step(state, judging.Sight(log_time_ms, log_time_ms))
             if proposal is not None:
                 self._decide(state, proposal)
 
@@ -131,8 +131,8 @@ def silent_clients_count_as_confirmed(patch: pytest.MonkeyPatch) -> None:
 
 def hold_lost_in_checkpoint(patch: pytest.MonkeyPatch) -> None:
     """A field is missing in the dump."""
-    plain = tuple(name for name in dumping._PLAIN if name not in ("held", "checked_ms"))
-    patch.setattr(dumping, "_PLAIN", plain)
+    plain = tuple(name for name in experiment_json._PLAIN if name not in ("held", "checked_ms"))
+    patch.setattr(experiment_json, "_PLAIN", plain)
 
 
 def old_evidence_passes_a_step(patch: pytest.MonkeyPatch) -> None:

@@ -173,3 +173,29 @@ def test_an_amended_plan_keeps_what_is_measured_as_before() -> None:
     assert ledger.moments("latency", "b").n == 0
     ledger.observe(random_batch(8))
     assert ledger.moments("errors", "b").n > errors.n
+
+
+def test_what_an_instance_decided_counts_for_predictions_and_never_for_outcomes() -> None:
+    """Requests under INSTANCE were not drawn: their status and latency lie in the strata of their
+    tables, beside what was drawn; outcomes, propensities and samples do not know of them."""
+    found = random_batch(2)
+    of = found.tables["exposure"]["context"]
+    contexts = tuple(
+        each._replace(reason="INSTANCE") if each.reason == "OVERRIDE" else each
+        for each in CONTEXTS
+    )
+    drawn, told = Ledger(PLAN), Ledger(PLAN)
+    drawn.observe(found)
+    told.observe(replace(found, contexts=contexts))
+    split, instance = int(np.isin(of, [1, 3]).sum()), int((of == 2).sum())
+    assert told.moments("errors", "b").n == split + instance
+    assert told.above("latency", "b", 120.0)[0] == split + instance
+    for ledger in (drawn, told):
+        assert ledger.moments("conversion", "b").n == drawn.moments("conversion", "b").n
+        assert ledger.learnt("b") == ledger.tallies["b"].learnt == split
+        assert ledger.tallies["b"].inverse_propensity == 2.0 * split
+    assert told.early("conversion", "b") == drawn.early("conversion", "b")
+    # The stratum of its table has both: that is what guardrails compare.
+    assert sum(pair.candidate.n for pair in told.pairs("errors", "a", "b")) > sum(
+        pair.candidate.n for pair in drawn.pairs("errors", "a", "b")
+    )

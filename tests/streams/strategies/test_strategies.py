@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.streams.deciding.world import World
+from tidegate.schemas.manifest.deployments import BlueGreen, Recreate, Rolling
 from tidegate.schemas.manifest.reading import read_manifest
+from tidegate.schemas.manifest.spec import VariantSpec
 from tidegate.schemas.manifest.steps import (
     Ab,
     Approve,
@@ -63,6 +65,9 @@ SETTINGS: Mapping[str, Any] = {
     ),
     "pause": Pause.model_validate({"duration": "60s"}),
     "approve": Approve.model_validate({"by": "owner"}),
+    "blue_green": BlueGreen.model_validate({"smoke": [{"request": {"x": 1}, "expect": 1}]}),
+    "rolling": Rolling.model_validate({}),
+    "recreate": Recreate.model_validate({}),
     "full": Full.model_validate({"keep_previous": "60s"}),
     "flag": Flag.model_validate({}),
 }
@@ -131,6 +136,10 @@ def standing(name: str, **changes: Any) -> Standing:
         checked_ms=0,
         watermark_ms=1_000,
         evidence=Told(),
+        variants={
+            item: VariantSpec(model="ranker", version=f"v{number}")
+            for number, item in enumerate(("champion", *candidates), start=1)
+        },
     )
     return replace(plain, **changes)
 
@@ -168,9 +177,14 @@ def test_shares_begin_whole(name: str, candidates: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_nothing_moves_at_its_beginning(name: str) -> None:
-    """Without time and without data there is no conclusion; who waits for a person says so."""
+    """Without time and without data there is no conclusion; who waits for a person, or for
+    instances, says so."""
     move = STRATEGIES[name].decide(standing(name))
-    assert move is None or move.kind is Kind.WAIT
+    if STRATEGIES[name].back is None:
+        assert move is None or move.kind is Kind.WAIT
+    else:
+        assert move is not None
+        assert (move.kind, move.verdict, move.commands) == (Kind.HOLD, Verdict.NO_DATA, ())
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))

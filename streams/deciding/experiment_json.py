@@ -1,4 +1,4 @@
-"""An experiment as JSON values and back: what the decider dumps and loads."""
+"""An experiment as JSON-able state, and back: what a checkpoint holds of it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,63 @@ from typing import Any
 from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams.deciding.checks import Check
+from tidegate.streams.deciding.deployment import Deployment
 from tidegate.streams.deciding.experiment import ExperimentState, Key, Unconfirmed
 from tidegate.streams.estimation import Ledger, plan_of
 from tidegate.streams.guardrail_reading import Since
 from tidegate.streams.rollout import Phase
+
+
+def to_state(state: ExperimentState) -> dict[str, Any]:
+    """The experiment as JSON-able state."""
+    plain = {name: getattr(state, name) for name in _PLAIN}
+    return {
+        **plain,
+        "spec": state.spec.to_json(),
+        "phase": str(state.phase),
+        "buckets": [[item.variant, item.start, item.end] for item in state.buckets],
+        "first_table": list(state.first_table),
+        "tables": [list(key) for key in state.tables],
+        "judged_from": {
+            pair: [list(since.table), since.requests, since.beyond]
+            for pair, since in state.judged_from.items()
+        },
+        "checks": {pair: list(astuple(item)) for pair, item in state.checks.items()},
+        "unconfirmed": [list(astuple(item)) for item in state.unconfirmed],
+        "deployment": state.deployment.to_state(),
+        "ledger": state.ledger.to_state(),
+    }
+
+
+def from_state(found: Mapping[str, Any]) -> ExperimentState:
+    """The inverse of `to_state`."""
+    state = ExperimentState(
+        spec=ExperimentSpec.from_json(found["spec"]),
+        phase=Phase(found["phase"]),
+        buckets=tuple(
+            BucketRange(variant=variant, start=start, end=end)
+            for variant, start, end in found["buckets"]
+        ),
+        first_table=_key(found["first_table"]),
+        tables=[_key(item) for item in found["tables"]],
+        judged_from={
+            pair: Since(_key(table), requests, beyond)
+            for pair, (table, requests, beyond) in found["judged_from"].items()
+        },
+        checks={pair: Check(*item) for pair, item in found["checks"].items()},
+        unconfirmed=[Unconfirmed(*item) for item in found["unconfirmed"]],
+        deployment=Deployment.from_state(found["deployment"]),
+        **{name: found[name] for name in _PLAIN},
+    )
+    state.ledger = Ledger.from_state(
+        plan_of(state.name, state.generation, state.spec), found["ledger"]
+    )
+    return state
+
+
+def _key(found: list[int]) -> Key:
+    return found[0], found[1]
+
 
 _PLAIN = (
     "name",
@@ -37,49 +90,3 @@ _PLAIN = (
     "is_view_due",
     "viewed_ms",
 )
-
-
-def to_state(state: ExperimentState) -> dict[str, Any]:
-    """The experiment as JSON-able state."""
-    plain = {name: getattr(state, name) for name in _PLAIN}
-    return {
-        **plain,
-        "spec": state.spec.to_json(),
-        "phase": str(state.phase),
-        "buckets": [[item.variant, item.start, item.end] for item in state.buckets],
-        "first_table": list(state.first_table),
-        "tables": [list(key) for key in state.tables],
-        "judged_from": {
-            pair: [list(since.table), since.requests, since.beyond]
-            for pair, since in state.judged_from.items()
-        },
-        "checks": {pair: list(astuple(item)) for pair, item in state.checks.items()},
-        "unconfirmed": [list(astuple(item)) for item in state.unconfirmed],
-        "ledger": state.ledger.to_state(),
-    }
-
-
-def from_state(found: Mapping[str, Any]) -> ExperimentState:
-    """The inverse of `to_state`."""
-    state = ExperimentState(
-        spec=ExperimentSpec.from_json(found["spec"]),
-        phase=Phase(found["phase"]),
-        buckets=tuple(BucketRange(variant=v, start=s, end=e) for v, s, e in found["buckets"]),
-        first_table=_key(found["first_table"]),
-        tables=[_key(item) for item in found["tables"]],
-        judged_from={
-            pair: Since(_key(table), requests, beyond)
-            for pair, (table, requests, beyond) in found["judged_from"].items()
-        },
-        checks={pair: Check(*item) for pair, item in found["checks"].items()},
-        unconfirmed=[Unconfirmed(*item) for item in found["unconfirmed"]],
-        **{name: found[name] for name in _PLAIN},
-    )
-    state.ledger = Ledger.from_state(
-        plan_of(state.name, state.generation, state.spec), found["ledger"]
-    )
-    return state
-
-
-def _key(found: list[int]) -> Key:
-    return found[0], found[1]

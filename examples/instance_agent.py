@@ -1,0 +1,292 @@
+"""One instance of a serving layer: answers users, and obeys Tidegate's deploy commands.
+
+Run as `python instance_agent.py --experiment click-ranker --instance i1 --versions versions.json
+--run ranker/v1 --state DIR --port-file FILE`. It starts and ends model servers (`model_server.py`,
+one process a version) when commanded, answers `POST /predict {"unit": ..., "features": {...}}` by
+`client.predict`, and tells a load balancer at `GET /ready` whether it can. Kafka's address comes
+from the environment (`TIDEGATE_BOOTSTRAP`) or `--config`.
+
+`versions.json` says what there is to run, in place of a model registry:
+`{"ranker/v1": {"slope": 1.0}, "ranker/v2": {"slope": 2.0}}`. What shall run is kept in DIR, so an
+instance that starts anew runs what it ran.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tidegate.agents.client import Client, ClientOptions
+from tidegate.agents.client.deployments import Instance
+from tidegate.schemas.events import ModelServer
+
+SERVER = Path(__file__).resolve().with_name("model_server.py")
+START_SECONDS_MAX = 20.0
+ANSWER_SECONDS_MAX = 5.0
+
+Artifact = tuple[str, str]
+
+
+class Running:
+    """A model server's process; ends with this one."""
+
+    def __init__(self, artifact: Artifact, parameters: Mapping[str, Any], folder: Path) -> None:
+        model, version = artifact
+        self._port_file = folder / f"{model}-{version}-{os.getpid()}-{time.monotonic_ns()}.port"
+        self.health = "STARTING"
+        self._ending = False
+        self._process = subprocess.Popen(
+            [
+                sys.executable, str(SERVER), "--model", model, "--version", version,
+                "--port-file", str(self._port_file), "--parameters", json.dumps(parameters),
+            ],
+            stdin=subprocess.PIPE,
+        )  # fmt: skip
+        self.port = 0
+
+    def await_health(self) -> None:
+        """Returns when it is well.
+
+        Raises:
+            RuntimeError: it ended, is not well, or takes too long.
+        """
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the model server ended with {self._process.returncode}")
+            if self.port == 0 and self._port_file.exists():
+                self.port = int(self._port_file.read_text(encoding="ascii"))
+            if self.port and self.look() == "OK":
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"the model server was not well after {START_SECONDS_MAX:.0f} s")
+
+    def look(self) -> str:
+        """Asks it how it is; one that was well and is not is DEGRADED."""
+        well = False
+        if self.port and self._process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=2):
+                    well = True
+            except (OSError, urllib.error.HTTPError):
+                well = False
+        if self._ending:
+            self.health = "ENDING"
+            return self.health
+        self.health = "OK" if well else "STARTING" if self.health == "STARTING" else "DEGRADED"
+        return self.health
+
+    def ask(self, request: Any) -> Any:
+        """Its answer; raises OSError when it has none."""
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/predict",
+            json.dumps(request).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(asked, timeout=ANSWER_SECONDS_MAX) as answer:
+            return json.load(answer)
+
+    def end(self) -> None:
+        """SIGTERM, and SIGKILL when that takes too long; returns when the process is gone."""
+        self._ending, self.health = True, "ENDING"
+        self._process.terminate()
+        try:
+            self._process.wait(ANSWER_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._port_file.unlink(missing_ok=True)
+
+
+class LocalHost:
+    """Model servers of this instance, as `tidegate`'s Instance wants them."""
+
+    def __init__(self, versions: Path, folder: Path) -> None:
+        self._versions = versions
+        self._folder = folder
+        self._wanted = folder / "wanted.json"
+        self._running: dict[Artifact, Running] = {}
+        self._said: tuple[ModelServer, ...] = ()
+        self._lock = threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def resume(self, otherwise: Sequence[str]) -> None:
+        """Runs what ran before, or `otherwise` (`model/version`) the first time."""
+        names = list(otherwise)
+        if self._wanted.exists():
+            names = json.loads(self._wanted.read_text(encoding="utf-8"))
+        for name in names:
+            model, _, version = name.partition("/")
+            self.start(model, version)
+
+    def servers(self) -> tuple[ModelServer, ...]:
+        """What runs, and how it is."""
+        with self._lock:
+            running = sorted(self._running.items())
+        return tuple(
+            ModelServer(model=model, version=version, health=item.health)
+            for (model, version), item in running
+        )
+
+    def watch(self) -> None:
+        """Looks after all of them, for ever."""
+        while True:
+            time.sleep(0.5)
+            for item in list(self._running.values()):
+                item.look()
+
+    def start(self, model: str, version: str, artifact: str = "") -> None:
+        """Starts a version and waits until it is well."""
+        known = json.loads(self._versions.read_text(encoding="utf-8"))
+        parameters = known.get(f"{model}/{version}")
+        if parameters is None:
+            raise LookupError(f"{model} {version} is not in {self._versions.name}")
+        place = (model, version)
+        with self._lock:
+            item = self._running.get(place)
+        if item is not None and item.look() == "OK":
+            return
+        if item is not None:
+            item.end()
+        item = Running(place, parameters, self._folder)
+        with self._lock:
+            self._running[place] = item
+        try:
+            item.await_health()
+        except RuntimeError:
+            self.end(model, version)
+            raise
+        self._remember()
+
+    def end(self, model: str, version: str) -> None:
+        """Ends a version."""
+        with self._lock:
+            item = self._running.get((model, version))
+        if item is None:
+            return
+        item.end()
+        # Until then it is there: what runs beside it must not be told that it is alone.
+        with self._lock:
+            self._running.pop((model, version), None)
+        self._remember()
+
+    def end_all(self) -> None:
+        """Ends every process; what shall run is kept for the next time."""
+        for item in list(self._running.values()):
+            item.end()
+
+    def ask(self, model: str, version: str, request: Any) -> Any:
+        """The answer of a version."""
+        with self._lock:
+            item = self._running.get((model, version))
+        if item is None:
+            raise LookupError(f"{model} {version} does not run here")
+        return item.ask(request)
+
+    def _remember(self) -> None:
+        with self._lock:
+            names = sorted("/".join(place) for place in self._running)
+        self._wanted.write_text(json.dumps(names), encoding="utf-8")
+
+
+class Front(BaseHTTPRequestHandler):
+    """What users and load balancers see."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    client: ClassVar[Client]
+    host: ClassVar[LocalHost]
+    experiment: ClassVar[str]
+
+    def do_GET(self) -> None:
+        """Whether requests find an answer here."""
+        drawn = self.client.assign(self.experiment, "ready")
+        ready = drawn.reason not in ("UNLOADED", "DEFAULT")
+        self._answer(200 if ready else 503, {"reason": drawn.reason, "variant": drawn.variant})
+
+    def do_POST(self) -> None:
+        """Answers one request, 503 when no model could."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        table = self.client.routing(self.experiment).routing
+        models = {
+            item.name: self._model(item.model, item.model_version)
+            for item in (() if table is None else table.variants)
+        }
+        try:
+            answer = self.client.predict(
+                self.experiment, unit=asked["unit"], features=asked["features"], models=models
+            )
+        except Exception as error:
+            self._answer(503, {"error": str(error)})
+            return
+        self._answer(200, {
+            "value": answer.value, "variant": answer.variant, "request_id": answer.request_id,
+            "reason": answer.assignment.reason,
+        })
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """A line for every request would say nothing."""
+
+    def _model(self, model: str, version: str) -> Callable[[Any], Any]:
+        return lambda features: self.host.ask(model, version, features)["score"]
+
+    def _answer(self, status: int, body: Mapping[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--experiment", required=True)
+    parser.add_argument("--instance", required=True)
+    parser.add_argument("--versions", required=True, type=Path)
+    parser.add_argument("--run", action="append", default=[])
+    parser.add_argument("--state", required=True, type=Path)
+    parser.add_argument("--port-file", required=True, type=Path)
+    parser.add_argument("--config", type=Path)
+    given = parser.parse_args()
+    host = LocalHost(given.versions, given.state)
+    host.resume(given.run)
+    threading.Thread(target=host.watch, daemon=True).start()
+    options = ClientOptions(instance=given.instance, heartbeat_seconds=1.0)
+    client = (
+        Client(options=options)
+        if given.config is None
+        else Client.from_file(given.config, options)
+    )
+    client.wait_ready(30)
+    instance = Instance(client, given.experiment, host)
+    Front.client, Front.host, Front.experiment = client, host, given.experiment
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Front)
+    signal.signal(
+        signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start()
+    )
+    given.port_file.write_text(str(server.server_port), encoding="ascii")
+    server.serve_forever(poll_interval=0.05)
+    instance.close()
+    client.close()
+    host.end_all()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Steps that command instances: what is refused, with line and remedy, and what is read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.schemas.manifest.test_reading import faults_of
+from tidegate.schemas.manifest import ExperimentSpec, read_manifest
+from tidegate.schemas.manifest.reading import manifest_json_schema
+
+HEAD = """\
+apiVersion: tidegate.dev/v1
+kind: Experiment
+metadata: {name: ranker}
+spec:
+  unit: {key: user}
+  control: blue
+  variants:
+    blue:  {model: ranker, version: v1}
+    green: {model: ranker, version: v2}
+  metrics:
+    errors: {field: status, type: rate, goal: decrease}
+"""
+COMPARE = """\
+  guardrails:
+    - {metric: errors, compare: control, worse_by: 1pp, min_samples: 200, on_breach: rollback}
+"""
+RELEASE = "  release:\n"
+SMOKE = "blue_green: {smoke: [{request: {x: 1}, expect: 2}]}"
+LONG = "x" * 7_900
+
+# The step or steps, what stands before them, line of the fault, and words of its text.
+FAULTS = [
+    ("blue_green: {}", "", 13, "smoke is missing; add smoke: [{request: {...}, expect: ...}]"),
+    ("blue_green: {smoke: []}", "", 13, "the new version would meet users unasked"),
+    ("blue_green: {smoke: [{request: {x: 1}}]}", "", 13, "expect is missing; add expect"),
+    ("blue_green: {smoke: [{expect: 1}]}", "", 13, "request is missing; add request"),
+    ("blue_green: {smoke: [{request: 7, expect: 1}]}", "", 13, "7 (a number) stands where a map"),
+    ("blue_green: {smoke: [{request: {}, expect: 1}]}", "", 13, "it is empty; add at least one"),
+    ("blue_green: {smoke: [{request: {x: 1}, expect: }]}", "", 13, "there is no value"),
+    ("blue_green: {smoke: [{request: {x: 1}, expect: 1, tolerance: -1}]}", "", 13,
+     "-1 is out of bounds; write a value at least 0"),
+    ("blue_green: {smoke: [{request: {x: 1}, expct: 1, expect: 1}]}", "", 13,
+     "did you mean expect?"),
+    (f"blue_green: {{smoke: [{{request: {{x: {LONG}y{LONG}}}, expect: 1}}]}}", "", 13,
+     "bytes are no smoke test; write a request below 8,000 bytes"),
+    ("blue_green: {smoke: [" + f"{{request: {{x: {LONG}}}, expect: 1}}, " * 6 + "]}", "", 13,
+     "bytes of smoke requests are more than a command takes"),
+    (SMOKE[:-1] + ", keep_previous: 1}", "", 13, "1 is not a duration; write 500ms"),
+    (SMOKE[:-1] + ", timeout: 0s}", "", 13, "0s is out of bounds"),
+    (SMOKE[:-1] + ", instances: 0}", "", 13, "0 is out of bounds; write a value at least 1"),
+    (SMOKE, COMPARE, 13, "blue_green gives everything to one variant"),
+    ("recreate: {}", COMPARE, 13, "write max or min, or put a canary step before it"),
+    (f"{SMOKE}\n    - full: {{}}", "", 13, "blue_green is not the last step; move it to the end"),
+    ("rolling: {}\n    - rolling: {}", "", 13, "rolling is not the last step"),
+    ("rolling: {batch: 0}", "", 13, "0 is no number of instances; write 1 or 25%"),
+    ("rolling: {batch: 0%}", "", 13, "0% is no number of instances"),
+    ("rolling: {batch: half}", "", 13, "half is no number of instances"),
+    ("rolling: {batch: 120%}", "", 13, "120% is above 100 %"),
+    ("rolling: {batch: 1.5}", "", 13, "1.5 is no number of instances"),
+    ("rolling: {batch: 3, max_unavailable: 2}", "", 13, "write 2 or less, or raise max"),
+    ("rolling: {batch: 100%}", COMPARE, 15, "no instance is left with control"),
+    ("rolling: {max_unavailable: 0}", "", 13, "0 is out of bounds"),
+    ("rolling: {health_timeout: 9s}", "", 13, "9s is out of bounds"),
+    ("rolling: {bach: 1}", "", 13, "did you mean batch?"),
+    ("rolling: {hold: 5}", "", 13, "5 is not a duration"),
+    ("recreate: {timeout: soon}", "", 13, "soon is not a duration"),
+    ("recreate: {keep_previous: 1h}", "", 13, "keep_previous is not known here"),
+    ("recreate", "", 13, "a step has settings; write recreate: {}"),
+]  # fmt: skip
+
+
+def manifest(steps: str, before: str = "") -> str:
+    """A manifest with these steps."""
+    return f"{HEAD}{before}{RELEASE}    - {steps}\n"
+
+
+@pytest.mark.parametrize(("steps", "before", "line", "words"), FAULTS)
+def test_what_is_wrong_is_said_with_its_line(
+    steps: str, before: str, line: int, words: str
+) -> None:
+    """One fault each, where it is, with what to write instead."""
+    faults = faults_of(manifest(steps, before))
+    assert len(faults) == 1, faults
+    assert faults[0].startswith(f"f.yaml:{line}: ")
+    assert words in faults[0]
+
+
+def test_variants_must_differ_in_what_instances_see() -> None:
+    """Instances tell versions apart by model and version; an artifact alone is not seen."""
+    text = manifest("recreate: {}").replace("version: v2", "version: v1, artifact: other")
+    assert "the same model and version" in faults_of(text)[0]
+
+
+def test_one_candidate_is_brought_to_instances() -> None:
+    """With two nobody knows which."""
+    other = "    green: {model: ranker, version: v2}\n    red: {model: ranker, version: v3}\n"
+    text = manifest("rolling: {}").replace("    green: {model: ranker, version: v2}\n", other)
+    assert "which of 2 candidates the instances are to get is unknown" in faults_of(text)[0]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        SMOKE,
+        "blue_green: {smoke: [{request: {a: [1, {b: x}]}, expect: {c: [true]}, tolerance: 0.1}]}",
+        "rolling: {}",
+        "rolling: {batch: 25%, max_unavailable: 3, health_timeout: 1m, hold: 5m, instances: 4}",
+        "recreate: {timeout: 1m, instances: 2}",
+    ],
+)
+def test_what_is_sound_survives_the_wire(steps: str) -> None:
+    """Every default is written out, and reading it gives the same spec."""
+    spec = read_manifest(manifest(steps), "f.yaml").spec
+    assert ExperimentSpec.from_json(spec.to_json()) == spec
+    assert json.loads(spec.to_json())["release"][0][spec.release[0].strategy]
+
+
+def test_a_canary_before_it_gives_something_to_compare() -> None:
+    """Both served at some time, so the guardrail has its data."""
+    steps = f"canary: {{weight: 5%, hold: 1h}}\n    - {SMOKE}"
+    assert read_manifest(manifest(steps, COMPARE), "f.yaml").spec.guardrails
+
+
+def test_editors_know_the_steps() -> None:
+    """The exported JSON Schema has their words, not our names."""
+    known = manifest_json_schema()["$defs"]
+    words = {"smoke", "keep_previous", "timeout", "instances"}
+    assert set(known["BlueGreen"]["properties"]) == words
+    assert "health_timeout" in known["Rolling"]["properties"]
+    assert known["BlueGreen"]["required"] == ["smoke"]
