@@ -138,10 +138,12 @@ def hold_lost_in_checkpoint(patch: pytest.MonkeyPatch) -> None:
 def old_evidence_passes_a_step(patch: pytest.MonkeyPatch) -> None:
     """What a guardrail saw in an earlier step passes this one."""
 
-    def ever(state: Any, guardrail: Any, candidate: str) -> float:
-        return float(state.ledger.moments(guardrail.metric, candidate).n)
+    withheld = guarding._withheld
 
-    patch.setattr(guarding, "_fresh", ever)
+    def ever(item: Any, ledger: Any, since: Any, where: str) -> Any:
+        return withheld(item, ledger, (0, 0), where)
+
+    patch.setattr(guarding, "_withheld", ever)
 
 
 def told_again_and_again(patch: pytest.MonkeyPatch) -> None:
