@@ -35,6 +35,8 @@ pytestmark = pytest.mark.kafka
 POINTS = ("producing", "flushed", "restored")
 DECIDER_POINTS = ("ordered", "announced")
 HASTE = 9.0
+HANG_HASTE = 3.0
+"""A worker that catches up on a busy machine may stand still for some seconds."""
 _LOADING = 14
 _REFUSALS = 140
 """A worker that is refused asks again five times a second: enough for its patience, little more."""
@@ -57,15 +59,15 @@ def hold(row: Row) -> None:
 @pytest.mark.timeout(1800)
 def test_a_worker_dies_at_named_points_or_hangs(stage: Stage) -> None:
     """SIGKILL between any two steps of feeding, writing and checkpointing costs nobody a fact; nor
-    does an agent that hangs, which ends the process (patience is a ninth)."""
+    does an agent that hangs, which ends the process (patience is a third)."""
     row = Row("kill", "SIGKILL at three points, the agent hangs")
     with stage.scene(row) as scene:
         kill_at(scene, POINTS, 1, stage.draw("kill"))
-        (found,) = fall_silent(scene, ["hang"], HASTE, begun=True)
+        (found,) = fall_silent(scene, ["hang"], HANG_HASTE, begun=True)
     hold(row)
     assert row.times == len(POINTS) + 1
     assert row.copies > 0
-    assert found > EXIT_SECONDS / HASTE / 2
+    assert found > EXIT_SECONDS / HANG_HASTE / 2
 
 
 @pytest.mark.slow
