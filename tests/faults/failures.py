@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from tests.faults.rows import Row
 from tests.faults.scene import Scene
 from tests.faults.silences import SILENCES
@@ -46,13 +48,21 @@ def want_fail_stop(row: Row, code: int) -> None:
         row.failures.append(f"a worker ended with {code}")
 
 
-def fall_silent(scene: Scene, silences: list[str], hasten: float = 1.0) -> list[float]:
+def fall_silent(
+    scene: Scene, silences: list[str], hasten: float = 1.0, *, begun: bool = False
+) -> list[float]:
     """Each silence once: found by the watchdog, the process ended, another one recovers.
 
-    Returns how long each took to be found; recovery is from the silence's beginning.
+    Returns how long each took to be found; recovery is from the silence's beginning. In a scene
+    that has begun, whoever works there is succeeded by the first to fall silent.
     """
     found = []
-    worker = scene.begin(_silent(silences[0], hasten))
+    for each in scene.workers():
+        scene.send(each, signal.SIGKILL)
+    start = scene.start if begun else scene.begin
+    worker = start(orders=_silent(silences[0], hasten))
+    if begun:
+        scene.recover(scene.now(), noted=False)
     for coming in [*silences[1:], ""]:
         scene.rest(1.0)
         silent_at = scene.arm(worker)
