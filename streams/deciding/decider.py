@@ -60,12 +60,7 @@ class Decider:
     """
 
     def __init__(
-        self,
-        partition: int,
-        partitions: int,
-        decision_partitions: int,
-        emit: Emit,
-        engine: str,
+        self, partition: int, partitions: int, decision_partitions: int, emit: Emit, engine: str,
         bindings: codec.Bindings | None = codec.NO_BINDINGS,
     ) -> None:
         self.partition = partition
@@ -162,9 +157,7 @@ class Decider:
                 "heartbeat_ms": self._heartbeat_ms,
                 "status_ms": self._status_ms,
                 "counters": dict(self._counters),
-                "experiments": [
-                    experiment_json.to_state(state) for _, state in sorted(self.experiments.items())
-                ],
+                "experiments": experiment_json.all_to_state(self.experiments),
             }
         ).encode()
 
@@ -181,9 +174,7 @@ class Decider:
         self._heartbeat_ms = found["heartbeat_ms"]
         self._status_ms = found["status_ms"]
         self._counters = Counter(found["counters"])
-        self.experiments = {
-            item["name"]: experiment_json.from_state(item) for item in found["experiments"]
-        }
+        self.experiments = experiment_json.all_from_state(found["experiments"])
 
     def counters(self) -> dict[str, int]:
         """Counts since the log's beginning; of variants, since their generation's."""
@@ -278,13 +269,8 @@ class Decider:
             self._counters["order.refused"] += 1
         if proposal.automatic and proposal.roll_back:
             self._order_own_rollback(state, proposal)
-        record = self._journal.decision(
-            state,
-            proposal,
-            control_id,
-            self._moment(),
-            {**judging.evidence_of(state), **proposal.evidence},
-        )
+        evidence = {**judging.evidence_of(state), **proposal.evidence}
+        record = self._journal.decision(state, proposal, control_id, self._moment(), evidence)
         experiments.chain(state, record)
         if changes_table:
             self._journal.table(state, self.log_time_ms)
@@ -304,9 +290,7 @@ class Decider:
         )
 
     def _moment(self) -> Moment:
-        covers = dict(zip(TOPICS, self._offsets, strict=True))
-        for number, sequence in enumerate(self.sequences.expected):
-            covers[f"observations/{number}"] = sequence
+        covers = dict(zip(TOPICS, self._offsets, strict=True)) | self.sequences.covered()
         return Moment(self.log_time_ms, self.sequences.watermark_ms, covers)
 
     def _publish_view(self, state: ExperimentState) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -14,6 +14,16 @@ from tidegate.streams.deciding.experiment import ExperimentState, Key, Unconfirm
 from tidegate.streams.estimation import Ledger, plan_of
 from tidegate.streams.guardrail_reading import Since
 from tidegate.streams.rollout import Phase
+
+
+def all_to_state(experiments: Mapping[str, ExperimentState]) -> list[dict[str, Any]]:
+    """All experiments of a partition, by name."""
+    return [to_state(state) for _, state in sorted(experiments.items())]
+
+
+def all_from_state(found: Sequence[Mapping[str, Any]]) -> dict[str, ExperimentState]:
+    """The inverse of `all_to_state`."""
+    return {item["name"]: from_state(item) for item in found}
 
 
 def to_state(state: ExperimentState) -> dict[str, Any]:

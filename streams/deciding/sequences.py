@@ -120,6 +120,10 @@ class Sequences:
         """The source partition that holds the watermark back; the first of equals."""
         return self._log_times_ms.index(min(self._log_times_ms))
 
+    def covered(self) -> dict[str, int]:
+        """How far batches were used, as a decision names it."""
+        return {f"observations/{number}": sequence for number, sequence in enumerate(self.expected)}
+
     def to_state(self) -> dict[str, Any]:
         """As JSON-able state."""
         return {

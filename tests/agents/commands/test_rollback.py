@@ -28,7 +28,9 @@ def recorder(embedded_settings: Settings) -> Recorder:
 
 def says(client: str, kind: str = "CHANGE", **fields: object) -> Event:
     """A client's word."""
-    given = {"rolled_back": [], "experiment": NAME if kind == "CHANGE" else "", **fields}
+    client_alone = dict.fromkeys(("servers", "command_id", "outcome", "detail"))
+    name = NAME if kind == "CHANGE" else ""
+    given = {**client_alone, "rolled_back": [], "experiment": name, **fields}
     return event("applied", client_id=client, kind=kind, **given)
 
 
