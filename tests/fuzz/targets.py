@@ -34,7 +34,8 @@ class Disagreement(Exception):
 
 def _event(name: str) -> Target:
     """Control, routing and the like: what is accepted is written again and comes back equal."""
-    bindings = {11: catalogue.latest(name).fingerprint}
+    # The corpus was written with the first versions.
+    bindings = {11: catalogue.released()[name][0].fingerprint}
 
     def read(value: bytes) -> str:
         try:
