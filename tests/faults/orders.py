@@ -50,7 +50,8 @@ def canary(number: int) -> ExperimentSpec:
 
     `number` makes one differ from the one before it, and so begin a new generation.
     """
-    step = {"canary": {"weights": ["50%"], "hold": f"{600 + number}s", "min_samples": 100_000}}
+    step = {"canary": {"weights": ["50%"], "cap": "50%", "hold": f"{600 + number}s",
+                       "min_samples": 100_000}}  # fmt: skip
     return ExperimentSpec.model_validate(
         {**_BASE, "guardrails": [_GUARDRAIL], "release": [step]}
     )
