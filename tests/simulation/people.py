@@ -79,7 +79,8 @@ def order(
     kind = KINDS[a % len(KINDS)] if spec is not None else "APPLY"
     fields: dict[str, Any] = {
         "control_id": f"order-{number}", "experiment": EXPERIMENT, "action": kind,
-        "actor": "ann", "role": "owner", "reason": "", "issued_at": now_ms,
+        "actor": "ann", "role": "owner", "reason": "because" if b % 19 else "",
+        "issued_at": now_ms,
     }  # fmt: skip
     if b % 4 == 0:
         fields["expires_at"] = now_ms + 100 * (b % 5) - 200

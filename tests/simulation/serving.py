@@ -173,8 +173,9 @@ class Service:
         del backlog[:limit]
         if not backlog and len(news) < limit:
             start = self._offsets[place]
-            news += log.entries[start : start + limit - len(news)]
-            self._offsets[place] = min(start + limit, len(log.entries))
+            fetched = log.entries[start : start + limit - len(news)]
+            self._offsets[place] = start + len(fetched)
+            news += fetched
         for entry in news:
             if entry.value is not None:
                 self._take(topic, entry)
