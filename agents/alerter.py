@@ -223,8 +223,8 @@ class Alerter:
         record = to_record(message)
         try:
             if record.topic == self._settings.topic("decisions"):
-                return alerting.of_decision(decode_as(Decision, record.value))
-            return alerting.of_command(decode_as(Command, record.value))
+                return alerting.of_decision(decode_as(Decision, record.value, None))
+            return alerting.of_command(decode_as(Command, record.value, None))
         except EventError as error:
             where = f"{record.topic}-{record.partition} offset {record.offset}"
             _log.warning("%s is no record of a decider: %s", where, error)

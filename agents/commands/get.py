@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.agents.commands.logs import (
     View,
     decisions_newest_first,
+    event_in,
     experiment_partition,
     require_topics,
     table_of,
@@ -26,8 +27,6 @@ from tidegate.agents.commands.printing import (
 )
 from tidegate.agents.kafka import Record, Tail
 from tidegate.agents.settings import Settings
-from tidegate.schemas.codec import decode_as
-from tidegate.schemas.errors import EventError
 from tidegate.schemas.events import Decision, Routing
 from tidegate.streams.wording import basis_points
 
@@ -187,11 +186,8 @@ def _newer_view(
 def _decision_in(record: Record, name: str, settings: Settings) -> Decision | None:
     if record.topic != settings.topic("decisions"):
         return None
-    try:
-        decision = decode_as(Decision, record.value)
-    except EventError:
-        return None
-    return decision if decision.experiment == name else None
+    decision = event_in(Decision, record)
+    return decision if decision is not None and decision.experiment == name else None
 
 
 def _console() -> Any:

@@ -89,13 +89,24 @@ def bounds(settings: Settings, name: str, partition: int) -> tuple[int, int]:
         consumer.close()
 
 
+def event_in(kind: type[Kind], record: Record) -> Kind | None:
+    """The event in a record of an agent or a client; None for what cannot be read.
+
+    They never write the ids of a registry, so nobody will ever bind one: a stray record that has
+    one is unreadable like any other, nothing to wait for or to fail of.
+    """
+    try:
+        return decode_as(kind, record.value, None)
+    except EventError:
+        return None
+
+
 def decoded(kind: type[Kind], records: Iterator[Record]) -> Iterator[Kind]:
     """The events in records; what cannot be read is for others to complain about."""
     for record in records:
-        try:
-            yield decode_as(kind, record.value)
-        except EventError:
-            continue
+        event = event_in(kind, record)
+        if event is not None:
+            yield event
 
 
 def tables(settings: Settings) -> dict[str, Routing]:
@@ -168,11 +179,8 @@ def views(settings: Settings, wanted: Mapping[str, int]) -> dict[str, View]:
 
 def view_in(record: Record) -> View | None:
     """The view in a STATUS command, or None."""
-    try:
-        command = decode_as(Command, record.value)
-    except EventError:
-        return None
-    if command.kind != "STATUS":
+    command = event_in(Command, record)
+    if command is None or command.kind != "STATUS":
         return None
     pieces = len(command.arguments)
     text = "".join(command.arguments.get(f"view.{number}", "") for number in range(pieces))

@@ -13,6 +13,7 @@ from typing import Any
 from tidegate.agents.commands.logs import (
     bounds,
     chunks_newest_first,
+    event_in,
     experiment_partition,
     require_topics,
     table_of,
@@ -22,8 +23,7 @@ from tidegate.agents.commands.orders import new_order, write_order
 from tidegate.agents.commands.printing import print_facts
 from tidegate.agents.kafka import Record, Tail
 from tidegate.agents.settings import Settings
-from tidegate.schemas.codec import decode_as
-from tidegate.schemas.errors import DefinitionError, EventError
+from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.events import Applied, Routing
 from tidegate.schemas.marks import Tick, read_mark
 
@@ -58,9 +58,8 @@ class Confirmations:
             if isinstance(mark, Tick):
                 self.log_time_ms = max(self.log_time_ms, mark.log_time_ms)
             return
-        try:
-            word = decode_as(Applied, record.value)
-        except EventError:
+        word = event_in(Applied, record)
+        if word is None:
             return
         if word.kind == "GOODBYE":
             self.clients.pop(word.client_id, None)

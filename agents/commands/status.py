@@ -6,6 +6,7 @@ import time
 
 from tidegate.agents.commands.logs import (
     decisions_newest_first,
+    event_in,
     require_experiment,
     require_topics,
 )
@@ -13,8 +14,6 @@ from tidegate.agents.commands.options import EXIT_DONE, EXIT_NO, Output, TimeRan
 from tidegate.agents.commands.printing import decision_facts, decision_line, print_facts
 from tidegate.agents.kafka import Tail
 from tidegate.agents.settings import Settings
-from tidegate.schemas.codec import decode_as
-from tidegate.schemas.errors import EventError
 from tidegate.schemas.events import Decision
 
 _LOST = frozenset({"ROLLED_BACK", "ABORTED"})
@@ -41,12 +40,11 @@ def run_status(
             if left <= 0:
                 raise TimeRanOut(_still(last, only_step, seconds))
             for record in tail.poll(min(left, 1.0)):
-                try:
-                    decision = decode_as(Decision, record.value)
-                except EventError:
+                decision = event_in(Decision, record)
+                if decision is None or decision.experiment != name:
                     continue
                 is_newer = (decision.epoch, decision.version) > (last.epoch, last.version)
-                if decision.experiment == name and is_newer and decision.action != "REFUSED":
+                if is_newer and decision.action != "REFUSED":
                     last = decision
                     if outcome_of(last, step if only_step else None) is not None:
                         break

@@ -31,6 +31,21 @@ def recorder(embedded_settings: Settings) -> Recorder:
 # -- events
 
 
+def test_records_that_a_registry_would_have_to_explain_are_passed_over(
+    recorder: Recorder, capsys: Captured
+) -> None:
+    """A stray frame with a schema id stands in nobody's way: agents write none."""
+    stray = b"\x00\x00\x00\x00\x07stray"
+    for topic in ("decisions", "commands", "routing"):
+        recorder.put(topic, stray)
+    recorder.decide(1, phase="PROMOTED")
+    recorder.put("dead-letters", stray, partition=0)
+    recorder.put("routing", table())
+    for words in (("events", NAME), ("status", NAME), ("get", NAME), ("dead-letters", "list")):
+        answer = run(recorder.settings, capsys, *words)
+        assert answer.code == 0, answer.err
+
+
 def test_decisions_are_sentences_in_order_and_once(recorder: Recorder, capsys: Captured) -> None:
     """Oldest first, duplicates of a restarted decider dropped, other experiments left out."""
     recorder.decide(1, variant="", reason="applied for the first time by ada")

@@ -159,6 +159,19 @@ def test_a_repeated_rollback_finds_who_obeyed_long_ago(
     assert "confirmed by 1 of 1 live clients" in answer.out
 
 
+def test_records_with_a_registrys_id_stop_no_rollback(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody writes such frames to these topics: a stray one is passed over, and the order goes
+    out."""
+    for topic in ("routing", "applied"):
+        recorder.put(topic, b"\x00\x00\x00\x00\x07stray")
+    recorder.put("applied", says("a", rolled_back=["challenger"]))
+    answer = run(recorder.settings, capsys, "rollback", NAME, "--reason", "x")
+    assert answer.code == 0
+    assert len(orders(recorder.settings)) == 1
+
+
 def test_a_serving_client_obeys_and_confirms_without_decider_or_joiner(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
