@@ -59,7 +59,8 @@ class Confirmations:
                 self.log_time_ms = max(self.log_time_ms, mark.log_time_ms)
             return
         word = event_in(Applied, record)
-        if word is None:
+        # An instance speaks under its client's id of what is loaded: it runs no tables.
+        if word is None or word.servers is not None:
             return
         if word.kind == "GOODBYE":
             self.clients.pop(word.client_id, None)

@@ -159,6 +159,22 @@ def test_a_repeated_rollback_finds_who_obeyed_long_ago(
     assert "confirmed by 1 of 1 live clients" in answer.out
 
 
+def test_words_of_instances_neither_confirm_nor_say_goodbye(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An instance tells what is loaded under its client's id; it runs no tables, and its end is
+    not the client's."""
+    recorder.put("applied", says("a", rolled_back=["challenger"]))
+    recorder.put("applied", says("a", servers=[]))
+    recorder.put("applied", says("b", rolled_back=[]))
+    recorder.put("applied", says("b", "GOODBYE", servers=[], experiment=NAME))
+    answer = run(
+        recorder.settings, capsys, "rollback", NAME, "--reason", "x", "--timeout", "200ms",
+        "-o", "json",
+    )  # fmt: skip
+    assert (answer.code, answer.json["live"], answer.json["missing"]) == (4, 2, ["b"])
+
+
 def test_records_with_a_registrys_id_stop_no_rollback(
     recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
