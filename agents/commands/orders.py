@@ -64,8 +64,10 @@ def write_order(settings: Settings, order: Control) -> None:
     why = write_acknowledged(settings, [record])
     if why:
         raise Unreachable(
-            f"The order could not be written to {settings.topic('control')}: {why}. Nothing was"
-            f" changed. Check the broker at {settings.bootstrap} with `tidegate doctor`."
+            f"It is not known whether the order {order.control_id} was written to"
+            f" {settings.topic('control')}: {why}. If it was, it stands and is obeyed. Check the"
+            f" broker at {settings.bootstrap} with `tidegate doctor`, and look at `tidegate events"
+            f" {order.experiment}` before you give it again: what was written is answered there."
         )
 
 
