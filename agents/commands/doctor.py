@@ -210,7 +210,7 @@ def _web(settings: Settings) -> Finding:
 
 def _alerts(settings: Settings) -> Finding:
     """Addresses are read, not tried: whoever stands behind them would be told of nothing."""
-    from tidegate.agents.alerter import services_of
+    from tidegate.agents.receivers import services_of
 
     number = len(list(services_of(settings.alerts.addresses)))
     how = 'to send one: apprise -t Tidegate -b "a test" ADDRESS'
