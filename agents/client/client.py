@@ -69,6 +69,7 @@ class Client:
             shared if bootstrap is None else shared.with_bootstrap(bootstrap, "bootstrap=")
         )
         self._options = options or ClientOptions()
+        self._is_named = self._options.instance != ClientOptions().instance
         self._tables = Tables()
         self._breaker = Breaker()
         self._counters: Counter[str] = Counter()
@@ -275,9 +276,10 @@ class Client:
         )
 
     def _restart_after_fork(self) -> None:
-        self._options = replace(self._options, instance=ClientOptions().instance)
+        if not self._is_named:  # the default names the process, and this is another one
+            self._options = replace(self._options, instance=ClientOptions().instance)
         self._predictor = self._new_predictor()
-        self._link.restart_after_fork(_new_id())
+        self._link.restart_after_fork(_new_id(), self._options)
 
 
 def _new_id() -> str:
