@@ -197,13 +197,18 @@ class Client:
             stale and age > self._options.max_staleness_seconds, item.rolled_back, item.cut,
         )
 
-    def set_loaded(self, versions: Collection[tuple[str, str]] | None) -> None:
+    def set_loaded(
+        self, versions: Collection[tuple[str, str]] | None, experiment: str | None = None
+    ) -> None:
         """Tells which (model, version) pairs this process can answer with; None: with all.
 
         Where the table's choice is not among them, one that is loaded answers, with reason
         INSTANCE; where none is, control is named with reason UNLOADED.
+
+        Args:
+            experiment: the only one that is meant; all those that are never named when absent.
         """
-        self._tables.load(versions)
+        self._tables.load(versions, experiment)
 
     def on_change(self, callback: Callable[[InForce], None]) -> None:
         """Calls back, on a thread of the client, when a table or a rollback was applied."""
