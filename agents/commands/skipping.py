@@ -107,7 +107,13 @@ def _require_loss(
     if begin >= low:
         _require_hole(settings, topic.name, partition, begin, end, low, high)
         return ()
-    manifest = restore(settings, str(topic.merge), partition, None).manifest
+    restored = restore(settings, str(topic.merge), partition, None)
+    manifest = restored.manifest
+    if manifest is None and restored.known:
+        raise DefinitionError(
+            f"no checkpoint of partition {partition} of the {topic.merge} is whole, so where it"
+            " would go on is not known, and a loss cannot be accepted"
+        )
     if manifest is None:
         raise DefinitionError(
             f"partition {partition} of the {topic.merge} has no checkpoint: its worker begins"
