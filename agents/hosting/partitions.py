@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegate.agents.breaks import recorded_breaks
 from tidegate.agents.hosting.pins import check_ids, read_pins
@@ -95,6 +95,14 @@ class HostedPartition:
             return False
         self.live = True
         return True
+
+
+class Taken(NamedTuple):
+    """A partition that was read from its checkpoint, and what the topic holds of it."""
+
+    hosted: HostedPartition
+    restored: Restored
+    topic_ids: tuple[str, ...]
 
 
 def whole_indexes(
