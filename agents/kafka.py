@@ -33,6 +33,16 @@ _SILENT = frozenset(
     (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)
 )
 _DELETED = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+# Of what a follower is told, that which does not pass: it would hear nothing any more.
+# Brokers that have just started may not know of a topic yet: that passes.
+_LASTING = frozenset((
+    *_DELETED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+))
 _LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _LEADER_SECONDS = 0.1
 
@@ -256,6 +266,7 @@ class Tail:
         names: Sequence[str],
         start: Mapping[tuple[str, int], int] | None = None,
     ) -> None:
+        self._settings = settings
         self._consumer = new_consumer(settings)
         given = start or {}
         places = []
@@ -273,12 +284,22 @@ class Tail:
         """Records that came within `seconds`; returns as soon as there is one.
 
         A broker that is away is waited for: the clients reconnect by themselves.
+
+        Raises:
+            LogTrimmed: the broker deleted what would come next.
+            Unreachable: it does not let this reader go on, and will not by itself.
         """
         first = self._consumer.poll(seconds)
         if first is None:
             return []
-        messages = [first, *self._consumer.consume(_FETCH_RECORDS, 0)]
-        return [to_record(message) for message in messages if message.error() is None]
+        records = []
+        for message in (first, *self._consumer.consume(_FETCH_RECORDS, 0)):
+            error = message.error()
+            if error is None:
+                records.append(to_record(message))
+            elif error.fatal() or error.code() in _LASTING:
+                raise read_failure(self._settings, self._consumer, message, error)
+        return records
 
     def close(self) -> None:
         """Leave the broker."""
