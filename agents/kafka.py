@@ -11,14 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    Producer,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tidegate.agents.log_rate import RateLimit
@@ -29,20 +22,14 @@ from tidegate.schemas.topics import TOPICS
 ANSWER_SECONDS_MAX = 5.0
 SILENCE_SECONDS_MAX = 30.0
 _FETCH_RECORDS = 500
-_SILENT = frozenset(
-    (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)
-)
+_SILENT = frozenset((KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT))
 _DELETED = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 # Of what a follower is told, that which does not pass: it would hear nothing any more.
 # Brokers that have just started may not know of a topic yet: that passes.
 _LASTING = frozenset((
-    *_DELETED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError._AUTHENTICATION,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-))
+    *_DELETED, KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED,
+))  # fmt: skip
 _LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _LEADER_SECONDS = 0.1
 
@@ -158,7 +145,8 @@ def watermarks(
         Unreachable: the broker does not tell.
     """
     found = {}
-    for partition in _partitions(settings, name, partitions):
+    every = range(settings.partition_count(TOPICS[name]))
+    for partition in every if partitions is None else partitions:
         place = TopicPartition(settings.topic(name), partition)
         try:
             found[partition] = _watermarks(consumer, place)
@@ -245,9 +233,8 @@ def to_record(message: Message) -> Record:
     """A message without error, as a record."""
     topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset()
     timestamp_ms, headers = message.timestamp()[1], tuple(message.headers() or ())
-    return Record(
-        topic, partition, offset or 0, timestamp_ms, message.key(), message.value(), headers
-    )
+    key, value = message.key(), message.value()
+    return Record(topic, partition, offset or 0, timestamp_ms, key, value, headers)
 
 
 class Tail:
@@ -286,13 +273,12 @@ class Tail:
         A broker that is away is waited for: the clients reconnect by themselves.
 
         Raises:
-            LogTrimmed: the broker deleted what would come next.
-            Unreachable: it does not let this reader go on, and will not by itself.
+            LogTrimmed, Unreachable: nothing more will come, and why.
         """
         first = self._consumer.poll(seconds)
         if first is None:
             return []
-        records = []
+        records: list[Record] = []
         for message in (first, *self._consumer.consume(_FETCH_RECORDS, 0)):
             error = message.error()
             if error is None:
@@ -310,7 +296,3 @@ class Tail:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
-
-
-def _partitions(settings: Settings, name: str, partitions: Sequence[int] | None) -> Sequence[int]:
-    return range(settings.partition_count(TOPICS[name])) if partitions is None else partitions
