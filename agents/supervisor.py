@@ -16,7 +16,7 @@ from typing import Any
 
 from tidegate.agents.failstop import EXIT_DONE, EXIT_UNREACHABLE, EXIT_WRONG_USE
 from tidegate.agents.log import configure_logs
-from tidegate.agents.roles import ALERTER, ROLES
+from tidegate.agents.roles import ALERTER, ROLES, roles_here
 from tidegate.agents.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -160,8 +160,7 @@ def _run(settings: Settings, role: str, log_level: int, admitted: Any) -> None:
 def supervise(settings: Settings, log_level: int = logging.INFO) -> int:
     """All roles until SIGTERM or SIGINT; the exit code."""
     configure_logs("worker", log_level)
-    roles = (*ROLES, ALERTER) if settings.alerts.addresses else ROLES
-    supervisor = Supervisor(settings, roles, log_level=log_level)
+    supervisor = Supervisor(settings, roles_here(settings), log_level=log_level)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     supervisor.start()
