@@ -14,6 +14,7 @@ from tidegate.agents.commands.options import EXIT_DONE, EXIT_NO, Output, TimeRan
 from tidegate.agents.commands.printing import decision_facts, decision_line, print_facts
 from tidegate.agents.kafka import Tail
 from tidegate.agents.settings import Settings
+from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.events import Decision
 
 _LOST = frozenset({"ROLLED_BACK", "ABORTED"})
@@ -26,7 +27,7 @@ def run_status(
     """Wait, and print the decision that ended it; 1 when it ended badly or needs a person.
 
     Raises:
-        DefinitionError: there is no such experiment.
+        DefinitionError: there is no such experiment, or it is a flag, which does not end.
         TimeRanOut: it has not ended in time.
         Unreachable: no broker answers.
     """
@@ -35,6 +36,11 @@ def run_status(
     with Tail(settings, ["decisions"]) as tail:
         last = next(decisions_newest_first(settings, name))
         step, deadline = last.step, time.monotonic() + seconds
+        if step < 0 and outcome_of(last, None) is None:
+            raise DefinitionError(
+                f"{name} is a flag, and a flag has no end: a person moves it. Look at it with"
+                f" `tidegate get {name}`, or follow it with `tidegate watch {name}`."
+            )
         while (code := outcome_of(last, step if only_step else None)) is None:
             left = deadline - time.monotonic()
             if left <= 0:
