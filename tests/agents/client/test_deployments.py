@@ -155,15 +155,15 @@ def test_no_request_is_given_to_a_server_that_ends(scene: Scene) -> None:
 
 def test_two_instances_on_one_client_are_loaded_apart(scene: Scene) -> None:
     """Each tells of its own experiment, and neither of those that have no instance here."""
-    host = Memory({("pricer", "v7"): "OK"})
+    host, pricer = Memory({("pricer", "v7"): "OK"}), frozenset({("pricer", "v7")})
     other = Instance(scene.client, "pricer", host, beat_seconds=0.5)
     try:
-        wait_for(lambda: scene.client._tables._answers("pricer") == {("pricer", "v7")}, 60)
+        wait_for(lambda: scene.client._tables._answers("pricer") == pricer, 60)
         scene.command(1, "DEPLOY")
         scene.answer(1)
-        loaded = {("ranker", "v1"), ("ranker", "v2")}
+        loaded = frozenset({("ranker", "v1"), ("ranker", "v2")})
         wait_for(lambda: scene.client._tables._answers(NAME) == loaded, 60)
-        assert scene.client._tables._answers("pricer") == {("pricer", "v7")}
+        assert scene.client._tables._answers("pricer") == pricer
         assert scene.client._tables._answers("without instance") is None
     finally:
         other.close()
