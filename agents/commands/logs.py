@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from tidegate.agents.commands.printing import Bar
 from tidegate.agents.kafka import (
     Record,
     new_admin,
@@ -57,9 +58,19 @@ def experiment_partition(settings: Settings, experiment: str) -> int:
     return partition_of(experiment.encode(), settings.decision_partitions)
 
 
-def newest_first(settings: Settings, name: str, partition: int) -> Iterator[Record]:
-    """Records of a partition from the last to the first; marks and tombstones are passed over."""
+def newest_first(
+    settings: Settings, name: str, partition: int, bar: Bar | None = None
+) -> Iterator[Record]:
+    """Records of a partition from the last to the first; marks and tombstones are passed over.
+
+    `bar` shows how far it has come: a long log takes its time where nothing is found.
+    """
+    if bar is not None:
+        low, high = bounds(settings, name, partition)
+        bar.expect(high - low)
     for chunk in chunks_newest_first(settings, name, partition):
+        if bar is not None:
+            bar.advance(len(chunk))
         yield from (record for record in reversed(chunk) if record.value is not None)
 
 

@@ -12,6 +12,7 @@ from tests.agents.commands.recorded import NAME, Recorder, now_ms, run, table
 from tests.schemas.samples import event
 from tidegate.agents.commands import events as events_command
 from tidegate.agents.commands.options import Output
+from tidegate.agents.commands.printing import Bar
 from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as, encode
@@ -26,6 +27,24 @@ SERVED_MS = 1_700_000_000_000
 def recorder(embedded_settings: Settings) -> Recorder:
     """Empty logs."""
     return Recorder(embedded_settings)
+
+
+# -- long logs
+
+
+def test_a_long_search_shows_how_far_it_has_come_to_people_only(
+    recorder: Recorder, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is looked through in vain is all of it; nothing is drawn where nobody looks."""
+    expected, done = [], []
+    monkeypatch.setattr(Bar, "expect", lambda bar, count: expected.append(count))
+    monkeypatch.setattr(Bar, "advance", lambda bar, count: done.append(count))
+    for number in range(300):
+        recorder.request("outcomes", event("outcome", request_id=f"r{number}"), "unknown")
+    answer = run(recorder.settings, capsys, "why", "unknown")
+    assert (answer.code, answer.err) == (1, "")
+    assert sum(expected) == sum(done) == 300
+    assert len([count for count in done if count]) > 1
 
 
 # -- events
