@@ -7,6 +7,7 @@ import time
 from tidegate.agents.commands.logs import (
     decisions_newest_first,
     event_in,
+    first_match,
     require_experiment,
     require_topics,
 )
@@ -34,9 +35,13 @@ def run_status(
     require_topics(settings, "decisions")
     require_experiment(settings, name)
     with Tail(settings, ["decisions"]) as tail:
-        last = next(decisions_newest_first(settings, name))
+        # What was refused may tell of no experiment at all, and changed nothing in any case.
+        last = first_match(
+            decisions_newest_first(settings, name), lambda found: found.action != "REFUSED"
+        ) or next(decisions_newest_first(settings, name))
         step, deadline = last.step, time.monotonic() + seconds
-        if step < 0 and outcome_of(last, None) is None:
+        is_moving = last.action != "REFUSED" and outcome_of(last, None) is None
+        if step < 0 and is_moving:
             raise DefinitionError(
                 f"{name} is a flag, and a flag has no end: a person moves it. Look at it with"
                 f" `tidegate get {name}`, or follow it with `tidegate watch {name}`."
