@@ -121,6 +121,7 @@ class LocalHost:
         self._wanted = folder / "wanted.json"
         self._running: dict[Artifact, Running] = {}
         self._shall_run: set[Artifact] = set()
+        self._ran: set[Artifact] = set()
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -133,7 +134,7 @@ class LocalHost:
         if self._wanted.exists():
             names = json.loads(self._wanted.read_text(encoding="utf-8"))
         parts = (name.partition("/") for name in names)
-        self._shall_run = {(model, version) for model, _, version in parts}
+        self._shall_run = self._ran = {(model, version) for model, _, version in parts}
         failed: list[Exception] = []
         for model, version in sorted(self._shall_run):
             try:
@@ -162,7 +163,13 @@ class LocalHost:
 
     def start(self, model: str, version: str, artifact: str = "") -> None:
         """Starts a version, waits until it is well, and keeps in mind that it shall run."""
-        self._start(model, version)
+        try:
+            self._start(model, version)
+        except (LookupError, RuntimeError):
+            if not self._shall_run:
+                # What was to be replaced has ended already: it is what shall run all the same.
+                self._remember(self._ran)
+            raise
         self._remember(self._shall_run | {(model, version)})
 
     def _start(self, model: str, version: str) -> None:
@@ -217,6 +224,7 @@ class LocalHost:
     def _remember(self, shall_run: set[Artifact]) -> None:
         """Only what a command has brought about: what fails or dies is still wanted."""
         self._shall_run = shall_run
+        self._ran = shall_run or self._ran
         names = sorted("/".join(place) for place in shall_run)
         written = self._wanted.with_suffix(".new")
         written.write_text(json.dumps(names), encoding="utf-8")

@@ -92,6 +92,26 @@ def test_a_start_that_fails_changes_nothing_of_what_shall_run(agent: Any, tmp_pa
     assert runs(again) == ["v1", "v2"]
 
 
+def test_a_replacement_that_fails_leaves_what_it_was_to_replace(
+    agent: Any, tmp_path: Path
+) -> None:
+    """A deployment ends the old version before the new one is well: an instance that starts anew
+    must not come up with nothing."""
+    first = host(agent, tmp_path)
+    first.resume(["ranker/v1"])
+    first.start("ranker", "v2")
+    first.end("ranker", "v1")
+    first.end("ranker", "v2")
+    Process.ill = {"v3"}
+    with pytest.raises(RuntimeError):
+        first.start("ranker", "v3")
+    with pytest.raises(LookupError):
+        first.start("ranker", "v4")
+    again = host(agent, tmp_path)
+    again.resume(["ranker/v1"])
+    assert runs(again) == ["v2"]
+
+
 def test_a_first_start_that_fails_is_tried_again(agent: Any, tmp_path: Path) -> None:
     """`--run` holds until a command says otherwise: a failure is no command."""
     Process.ill = {"v1"}
