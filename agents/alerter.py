@@ -2,8 +2,9 @@
 
 A role of its own, so that no decision ever waits for a receiver. Offsets are committed after
 delivery, per partition and in order: what a crash interrupts is told again, never lost. A message
-that its receivers refuse is tried again with growing pauses, up to a limit, and then given up
-loudly. Records that say the same (a decider that starts again repeats itself) are told once.
+that an address does not take is tried again there with growing pauses, up to a limit, and then
+given up loudly; later ones are tried there once each until it answers. Records that say the same
+(a decider that starts again repeats itself) are told once.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -21,9 +21,10 @@ from tidegate.agents import alerting
 from tidegate.agents.alert_settings import AlertSettings
 from tidegate.agents.kafka import new_consumer, to_record, unreachable, watermarks
 from tidegate.agents.metrics import Sample
+from tidegate.agents.receivers import Receiver
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as
-from tidegate.schemas.errors import DefinitionError, EventError, Unreachable
+from tidegate.schemas.errors import EventError, Unreachable
 from tidegate.schemas.events import Command, Decision
 
 _log = logging.getLogger(__name__)
@@ -36,61 +37,6 @@ REMEMBERED = 10_000
 _POLL_SECONDS = 0.5
 
 
-class Notifier(Protocol):
-    """Delivers one message to all addresses; False when one of them did not take it."""
-
-    def __call__(self, message: alerting.Message) -> bool: ...
-
-
-class AppriseNotifier:
-    """Apprise with the addresses of the settings; what one of them took is not sent it again.
-
-    Raises:
-        DefinitionError: Apprise is not installed, or an address is none that it knows.
-    """
-
-    def __init__(self, addresses: tuple[str, ...]) -> None:
-        self._services = list(services_of(addresses))
-        self._taken: set[tuple[str, int]] = set()
-
-    def __call__(self, message: alerting.Message) -> bool:
-        """Try every address that has not taken the message yet."""
-        for place, service in enumerate(self._services):
-            if (message.identity, place) in self._taken:
-                continue
-            kind = {"info": "info", "warning": "warning", "critical": "failure"}
-            body = f"{message.body}\n({message.effect}, {message.severity})"
-            if service.notify(body=body, title=message.title, notify_type=kind[message.severity]):
-                self._taken.add((message.identity, place))
-        missing = [
-            place
-            for place in range(len(self._services))
-            if (message.identity, place) not in self._taken
-        ]
-        if not missing:
-            self._taken = {item for item in self._taken if item[0] != message.identity}
-        return not missing
-
-
-def services_of(addresses: tuple[str, ...]) -> Iterator[Any]:
-    """Apprise's service of each address; addresses hold secrets, so errors count them only."""
-    try:
-        from apprise import Apprise
-    except ImportError as error:
-        raise DefinitionError(
-            "alerts need Apprise, which is not installed", ('pip install "tidegate[alerts]"',)
-        ) from error
-    for number, address in enumerate(addresses, start=1):
-        service = Apprise.instantiate(address)
-        if service is None:
-            scheme = address.partition(":")[0]
-            raise DefinitionError(
-                f"alerts: address {number} ({scheme}:…) is none that Apprise knows;"
-                " see https://github.com/caronc/apprise/wiki"
-            )
-        yield service
-
-
 class Alerter:
     """Reads on from what its group has committed, tells, commits.
 
@@ -100,13 +46,13 @@ class Alerter:
     def __init__(
         self,
         settings: Settings,
-        notify: Notifier,
+        receivers: Sequence[Receiver],
         pause: Callable[[float], bool],
         tries_max: int = TRIES_MAX,
     ) -> None:
         self._settings = settings
         self._alerts: AlertSettings = settings.alerts
-        self._notify = notify
+        self._receivers = list(receivers)
         self._pause = pause
         self._tries_max = tries_max
         self._told: OrderedDict[str, None] = OrderedDict()
@@ -197,34 +143,52 @@ class Alerter:
         return True
 
     def _deliver(self, found: alerting.Message) -> bool:
-        seconds = FIRST_PAUSE_SECONDS
-        for _ in range(self._tries_max):
-            self.beat_at = time.monotonic()
-            if self._notify(found):
-                self.told += 1
-                return True
-            self.failures += 1
+        """Tell every address, again and again where it is not taken, up to a limit.
+
+        An address that was given up is tried once for each message until it takes one, so that it
+        delays nobody else's alerts.
+        """
+        missing, seconds, is_taken = self._receivers, FIRST_PAUSE_SECONDS, True
+        for tries in range(1, self._tries_max + 1):
+            missing = [each for each in missing if not each.tell(found, self._is_stopping)]
+            self.failures += bool(missing)
+            is_taken = is_taken and not any(each.is_given_up for each in missing)
+            missing = [each for each in missing if not each.is_given_up]
+            if not missing or tries == self._tries_max:
+                break
             if self._is_stopped_within(seconds):
                 return False
             seconds = min(2 * seconds, PAUSE_SECONDS_MAX)
+        if is_taken and not missing:
+            self.told += 1
+            return True
+        if missing and self._is_stopping():
+            return False  # the last try may have been cut short
+        for each in missing:
+            each.is_given_up = True
         self.given_up += 1
-        _log.error("alert given up after %d tries: %s", self._tries_max, found.title)
+        _log.error("alert given up by an address that does not take it: %s", found.title)
         return True
+
+    def _is_stopping(self) -> bool:
+        return self._is_stopped_within(0.0)
 
     def _is_stopped_within(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0.0:
+        while True:
             self.beat_at = time.monotonic()
-            if self._pause(min(left, 1.0)):
+            left = until - self.beat_at
+            if self._pause(max(0.0, min(left, 1.0))):
                 return True
-        return False
+            if left <= 1.0:
+                return False
 
     def _read(self, message: Message) -> alerting.Message | None:
         record = to_record(message)
         try:
             if record.topic == self._settings.topic("decisions"):
-                return alerting.of_decision(decode_as(Decision, record.value))
-            return alerting.of_command(decode_as(Command, record.value))
+                return alerting.of_decision(decode_as(Decision, record.value, None))
+            return alerting.of_command(decode_as(Command, record.value, None))
         except EventError as error:
             where = f"{record.topic}-{record.partition} offset {record.offset}"
             _log.warning("%s is no record of a decider: %s", where, error)

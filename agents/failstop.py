@@ -8,10 +8,9 @@ import sys
 import traceback
 from typing import NoReturn, Protocol
 
-from tidegate.schemas.errors import DefinitionError, TidegateError, Unreachable
+from tidegate.schemas.errors import DefinitionError, Unreachable
 
 EXIT_DONE = 0
-EXIT_NO = 1
 EXIT_WRONG_USE = 2
 EXIT_UNREACHABLE = 3
 # EX_SOFTWARE of sysexits.h: a supervisor may start the process again.
@@ -27,12 +26,14 @@ class FailStop(Protocol):
 
 
 def exit_code(error: BaseException) -> int:
-    """The exit code of the command line for `error`."""
+    """The exit code of a worker for `error`: what only a person can mend, or whatever else.
+
+    A worker answers no question, so there is no 1: whatever else it raises on purpose, such as
+    records deleted while they were read, may be gone when it is started again.
+    """
     if isinstance(error, Unreachable):
         return EXIT_UNREACHABLE
-    if isinstance(error, DefinitionError):
-        return EXIT_WRONG_USE
-    return EXIT_NO if isinstance(error, TidegateError) else EXIT_FAIL_STOP
+    return EXIT_WRONG_USE if isinstance(error, DefinitionError) else EXIT_FAIL_STOP
 
 
 def fail_stop(why: str, error: BaseException | None = None) -> NoReturn:

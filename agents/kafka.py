@@ -11,14 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    Producer,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tidegate.agents.log_rate import RateLimit
@@ -29,10 +22,14 @@ from tidegate.schemas.topics import TOPICS
 ANSWER_SECONDS_MAX = 5.0
 SILENCE_SECONDS_MAX = 30.0
 _FETCH_RECORDS = 500
-_SILENT = frozenset(
-    (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)
-)
+_SILENT = frozenset((KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT))
 _DELETED = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+# Of what a follower is told, that which does not pass: it would hear nothing any more.
+# Brokers that have just started may not know of a topic yet: that passes.
+_LASTING = frozenset((
+    *_DELETED, KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED,
+))  # fmt: skip
 _LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _LEADER_SECONDS = 0.1
 
@@ -148,7 +145,8 @@ def watermarks(
         Unreachable: the broker does not tell.
     """
     found = {}
-    for partition in _partitions(settings, name, partitions):
+    every = range(settings.partition_count(TOPICS[name]))
+    for partition in every if partitions is None else partitions:
         place = TopicPartition(settings.topic(name), partition)
         try:
             found[partition] = _watermarks(consumer, place)
@@ -235,9 +233,8 @@ def to_record(message: Message) -> Record:
     """A message without error, as a record."""
     topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset()
     timestamp_ms, headers = message.timestamp()[1], tuple(message.headers() or ())
-    return Record(
-        topic, partition, offset or 0, timestamp_ms, message.key(), message.value(), headers
-    )
+    key, value = message.key(), message.value()
+    return Record(topic, partition, offset or 0, timestamp_ms, key, value, headers)
 
 
 class Tail:
@@ -256,6 +253,7 @@ class Tail:
         names: Sequence[str],
         start: Mapping[tuple[str, int], int] | None = None,
     ) -> None:
+        self._settings = settings
         self._consumer = new_consumer(settings)
         given = start or {}
         places = []
@@ -273,12 +271,21 @@ class Tail:
         """Records that came within `seconds`; returns as soon as there is one.
 
         A broker that is away is waited for: the clients reconnect by themselves.
+
+        Raises:
+            LogTrimmed, Unreachable: nothing more will come, and why.
         """
         first = self._consumer.poll(seconds)
         if first is None:
             return []
-        messages = [first, *self._consumer.consume(_FETCH_RECORDS, 0)]
-        return [to_record(message) for message in messages if message.error() is None]
+        records: list[Record] = []
+        for message in (first, *self._consumer.consume(_FETCH_RECORDS, 0)):
+            error = message.error()
+            if error is None:
+                records.append(to_record(message))
+            elif error.fatal() or error.code() in _LASTING:
+                raise read_failure(self._settings, self._consumer, message, error)
+        return records
 
     def close(self) -> None:
         """Leave the broker."""
@@ -289,7 +296,3 @@ class Tail:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
-
-
-def _partitions(settings: Settings, name: str, partitions: Sequence[int] | None) -> Sequence[int]:
-    return range(settings.partition_count(TOPICS[name])) if partitions is None else partitions

@@ -33,3 +33,8 @@ ALERTER = "alerter"
 """Tells people; it is no part of deciding, and started where `alerts` has addresses."""
 ROLES = (TICKER, *FOLDING_ROLES)
 """In the order they are started: first ticks precede everything."""
+
+
+def roles_here(settings: Settings) -> tuple[str, ...]:
+    """What `tidegate worker` starts without `--role`; each shows itself on a port of its own."""
+    return (*ROLES, ALERTER) if settings.alerts.addresses else ROLES

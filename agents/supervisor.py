@@ -14,9 +14,9 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from tidegate.agents.failstop import EXIT_DONE, EXIT_FAIL_STOP, EXIT_UNREACHABLE
+from tidegate.agents.failstop import EXIT_DONE, EXIT_UNREACHABLE, EXIT_WRONG_USE
 from tidegate.agents.log import configure_logs
-from tidegate.agents.roles import ALERTER, ROLES
+from tidegate.agents.roles import ALERTER, ROLES, roles_here
 from tidegate.agents.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 RESTART_SECONDS = 1.0
 ABSENCE_SECONDS_MAX = 4.0
 """Between two attempts at brokers that are away: whoever tries waits as long for an answer."""
+REFUSAL_SECONDS = 60.0
+"""Between two attempts of an alerter that refuses."""
 _STOP_SECONDS = 8.0
 _LOOK_SECONDS = 0.2
 # Spawned, not forked: librdkafka's threads do not survive a fork.
@@ -33,10 +35,11 @@ _processes = multiprocessing.get_context("spawn")
 class Supervisor:
     """Keeps the roles running until it is stopped.
 
-    A role that ends with 70 or by a signal is started again; one that refuses (2) would refuse
-    again, so everything ends with its exit code. So it does when no broker answers (3) and none
-    ever did: the address is wrong. Brokers that did answer will again: until then the role is tried
-    again and again, less and less often.
+    A role that refuses (2) would refuse again, so everything ends with its exit code. So it does
+    when no broker answers (3) and none ever did: the address is wrong. Brokers that did answer will
+    again: until then the role is tried again and again, less and less often. Whatever else a role
+    ends with, or by, it is started again. The alerter ends nobody: it tells people, and is no
+    reason to decide nothing; what it refuses for may be mended while the others run.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Supervisor:
             for role, process in list(self._running.items()):
                 if process.exitcode is None or self._stopped.is_set():
                     continue
-                if self._is_refusal(process.exitcode):
+                if self._is_refusal(role, process.exitcode):
                     code = process.exitcode
                     self._stopped.set()
                     break
@@ -80,15 +83,19 @@ class Supervisor:
         """Ask for the end; `watch` returns when all roles have drained."""
         self._stopped.set()
 
-    def _is_refusal(self, code: int) -> bool:
+    def _is_refusal(self, role: str, code: int) -> bool:
+        if role == ALERTER:
+            return False
         if code == EXIT_UNREACHABLE:
             return not self._admitted.value
-        return 0 <= code < EXIT_FAIL_STOP
+        return code == EXIT_WRONG_USE
 
     def _put_off(self, role: str, code: int) -> None:
         del self._running[role]
         before = self._delays.get(role, 0.0) if code == EXIT_UNREACHABLE else 0.0
         delay = min(max(RESTART_SECONDS, 2 * before), ABSENCE_SECONDS_MAX)
+        if code == EXIT_WRONG_USE:
+            delay = REFUSAL_SECONDS
         self._delays[role] = delay
         self._due[role] = time.monotonic() + delay
         _log.error("%s ended with %d and is started again in %.0f s", role, code, delay)
@@ -153,8 +160,7 @@ def _run(settings: Settings, role: str, log_level: int, admitted: Any) -> None:
 def supervise(settings: Settings, log_level: int = logging.INFO) -> int:
     """All roles until SIGTERM or SIGINT; the exit code."""
     configure_logs("worker", log_level)
-    roles = (*ROLES, ALERTER) if settings.alerts.addresses else ROLES
-    supervisor = Supervisor(settings, roles, log_level=log_level)
+    supervisor = Supervisor(settings, roles_here(settings), log_level=log_level)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     supervisor.start()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -219,8 +218,3 @@ class Watchdog:
                 # A watchdog that dies of what it sees would leave health green for ever.
                 _log.exception("the watchdog could not look")
                 self.verdict = Verdict(("the watchdog could not look",))
-
-
-def now() -> float:
-    """The clock of `Observed`."""
-    return time.monotonic()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from tidegate.agents.alerter import Alerter, AppriseNotifier
+from tidegate.agents.alerter import Alerter
 from tidegate.agents.app import build_app
 from tidegate.agents.engine import fingerprint
 from tidegate.agents.failstop import EXIT_DONE, fail_stop
@@ -24,6 +24,7 @@ from tidegate.agents.hosting.pins import PinWatch
 from tidegate.agents.hosting.publisher import Publisher
 from tidegate.agents.instance import instance_id
 from tidegate.agents.metrics import Metrics, Sample
+from tidegate.agents.receivers import receivers_of
 from tidegate.agents.registry import Registry, open_registry
 from tidegate.agents.roles import ALERTER, FOLDING_ROLES, TICKER, FoldingRole
 from tidegate.agents.settings import Settings
@@ -204,7 +205,7 @@ def _run_alerter(settings: Settings) -> int:
             "the alerter has nobody to tell", ("add alerts: {addresses: [...]} to tidegate.yaml",)
         )
     stopped = threading.Event()
-    alerter = Alerter(settings, AppriseNotifier(settings.alerts.addresses), stopped.wait)
+    alerter = Alerter(settings, receivers_of(settings.alerts.addresses), stopped.wait)
 
     def observe() -> Observed:
         return Observed(time.monotonic(), alerter.beat_at, {}, 0.0)

@@ -7,8 +7,8 @@ one process a version) when commanded, answers `POST /predict {"unit": ..., "fea
 from the environment (`TIDEGATE_BOOTSTRAP`) or `--config`.
 
 `versions.json` says what there is to run, in place of a model registry:
-`{"ranker/v1": {"slope": 1.0}, "ranker/v2": {"slope": 2.0}}`. What shall run is kept in DIR, so an
-instance that starts anew runs what it ran.
+`{"ranker/v1": {"slope": 1.0}, "ranker/v2": {"slope": 2.0}}`. What commands have left running is
+kept in DIR, so an instance that starts anew runs that; `--run` says what runs before any command.
 """
 
 from __future__ import annotations
@@ -120,18 +120,30 @@ class LocalHost:
         self._folder = folder
         self._wanted = folder / "wanted.json"
         self._running: dict[Artifact, Running] = {}
-        self._said: tuple[ModelServer, ...] = ()
+        self._shall_run: set[Artifact] = set()
+        self._ran: set[Artifact] = set()
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
     def resume(self, otherwise: Sequence[str]) -> None:
-        """Runs what ran before, or `otherwise` (`model/version`) the first time."""
+        """Runs what commands have left running, or `otherwise` (`model/version`) before any.
+
+        That is still what shall run when some do not start now. Raises when none of them does.
+        """
         names = list(otherwise)
         if self._wanted.exists():
             names = json.loads(self._wanted.read_text(encoding="utf-8"))
-        for name in names:
-            model, _, version = name.partition("/")
-            self.start(model, version)
+        parts = (name.partition("/") for name in names)
+        self._shall_run = self._ran = {(model, version) for model, _, version in parts}
+        failed: list[Exception] = []
+        for model, version in sorted(self._shall_run):
+            try:
+                self._start(model, version)
+            except (LookupError, RuntimeError) as error:
+                sys.stderr.write(f"{model} {version} does not start: {error}\n")
+                failed.append(error)
+        if failed and not self._running:
+            raise failed[0]
 
     def servers(self) -> tuple[ModelServer, ...]:
         """What runs, and how it is."""
@@ -150,7 +162,17 @@ class LocalHost:
                 item.look()
 
     def start(self, model: str, version: str, artifact: str = "") -> None:
-        """Starts a version and waits until it is well."""
+        """Starts a version, waits until it is well, and keeps in mind that it shall run."""
+        try:
+            self._start(model, version)
+        except (LookupError, RuntimeError):
+            if not self._shall_run:
+                # What was to be replaced has ended already: it is what shall run all the same.
+                self._remember(self._ran)
+            raise
+        self._remember(self._shall_run | {(model, version)})
+
+    def _start(self, model: str, version: str) -> None:
         known = json.loads(self._versions.read_text(encoding="utf-8"))
         parameters = known.get(f"{model}/{version}")
         if parameters is None:
@@ -168,12 +190,15 @@ class LocalHost:
         try:
             item.await_health()
         except RuntimeError:
-            self.end(model, version)
+            self._end(model, version)
             raise
-        self._remember()
 
     def end(self, model: str, version: str) -> None:
-        """Ends a version."""
+        """Ends a version, and keeps in mind that it shall not run."""
+        self._end(model, version)
+        self._remember(self._shall_run - {(model, version)})
+
+    def _end(self, model: str, version: str) -> None:
         with self._lock:
             item = self._running.get((model, version))
         if item is None:
@@ -182,7 +207,6 @@ class LocalHost:
         # Until then it is there: what runs beside it must not be told that it is alone.
         with self._lock:
             self._running.pop((model, version), None)
-        self._remember()
 
     def end_all(self) -> None:
         """Ends every process; what shall run is kept for the next time."""
@@ -197,10 +221,14 @@ class LocalHost:
             raise LookupError(f"{model} {version} does not run here")
         return item.ask(request)
 
-    def _remember(self) -> None:
-        with self._lock:
-            names = sorted("/".join(place) for place in self._running)
-        self._wanted.write_text(json.dumps(names), encoding="utf-8")
+    def _remember(self, shall_run: set[Artifact]) -> None:
+        """Only what a command has brought about: what fails or dies is still wanted."""
+        self._shall_run = shall_run
+        self._ran = shall_run or self._ran
+        names = sorted("/".join(place) for place in shall_run)
+        written = self._wanted.with_suffix(".new")
+        written.write_text(json.dumps(names), encoding="utf-8")
+        written.replace(self._wanted)
 
 
 class Front(BaseHTTPRequestHandler):

@@ -69,6 +69,7 @@ class Client:
             shared if bootstrap is None else shared.with_bootstrap(bootstrap, "bootstrap=")
         )
         self._options = options or ClientOptions()
+        self._is_named = self._options.instance != ClientOptions().instance
         self._tables = Tables()
         self._breaker = Breaker()
         self._counters: Counter[str] = Counter()
@@ -196,13 +197,18 @@ class Client:
             stale and age > self._options.max_staleness_seconds, item.rolled_back, item.cut,
         )
 
-    def set_loaded(self, versions: Collection[tuple[str, str]] | None) -> None:
+    def set_loaded(
+        self, versions: Collection[tuple[str, str]] | None, experiment: str | None = None
+    ) -> None:
         """Tells which (model, version) pairs this process can answer with; None: with all.
 
         Where the table's choice is not among them, one that is loaded answers, with reason
         INSTANCE; where none is, control is named with reason UNLOADED.
+
+        Args:
+            experiment: the only one that is meant; all those that are never named when absent.
         """
-        self._tables.load(versions)
+        self._tables.load(versions, experiment)
 
     def on_change(self, callback: Callable[[InForce], None]) -> None:
         """Calls back, on a thread of the client, when a table or a rollback was applied."""
@@ -275,9 +281,10 @@ class Client:
         )
 
     def _restart_after_fork(self) -> None:
-        self._options = replace(self._options, instance=ClientOptions().instance)
+        if not self._is_named:  # the default names the process, and this is another one
+            self._options = replace(self._options, instance=ClientOptions().instance)
         self._predictor = self._new_predictor()
-        self._link.restart_after_fork(_new_id())
+        self._link.restart_after_fork(_new_id(), self._options)
 
 
 def _new_id() -> str:

@@ -62,7 +62,8 @@ class Instance:
     """Keeps one instance of an experiment's serving layer under command.
 
     Args:
-        client: reads `commands` and writes `applied`; told which versions are loaded.
+        client: reads `commands` and writes `applied`; told which versions are loaded for the
+            experiment. It may have instances of other experiments as well.
         experiment: whose commands are obeyed.
         host: starts and ends model servers.
         name: names the instance in commands and decisions; by default the client's own.
@@ -163,7 +164,7 @@ class Instance:
         """No request is given to a server that is about to end."""
         with self._lock:
             self._withdrawn.add((model, version))
-        self._tell_loaded(self._host.servers())
+        self._tell_loaded()
         self._host.end(model, version)
         with self._lock:
             self._withdrawn.discard((model, version))
@@ -193,8 +194,7 @@ class Instance:
         said_at = float("-inf")
         while not self._closing.wait(_ROUND_SECONDS):
             try:
-                servers = tuple(self._host.servers())
-                self._tell_loaded(servers)
+                servers = self._tell_loaded()
                 now, whole = time.monotonic(), (servers, self._answer)
                 if whole != said or now - said_at >= self._beat_seconds:
                     self._say("CHANGE" if whole != said else "HEARTBEAT", servers)
@@ -202,12 +202,13 @@ class Instance:
             except Exception:
                 _log.exception("an instance could not say what runs on it; trying again")
 
-    def _tell_loaded(self, servers: Sequence[ModelServer]) -> None:
+    def _tell_loaded(self) -> tuple[ModelServer, ...]:
+        """Looks what runs and tells the client, in one: an older look must not be told later."""
         with self._lock:
-            loaded = {
-                (item.model, item.version) for item in servers if item.health == OK
-            } - self._withdrawn
-        self._client.set_loaded(loaded)
+            servers = tuple(self._host.servers())
+            loaded = {(item.model, item.version) for item in servers if item.health == OK}
+            self._client.set_loaded(loaded - self._withdrawn, self._experiment)
+        return servers
 
     def _say(self, kind: str, servers: Sequence[ModelServer]) -> None:
         answer = self._answer

@@ -183,11 +183,12 @@ class Link:
         self.reporter.emitter.flush(left())
         return unsent
 
-    def restart_after_fork(self, client_id: str) -> None:
+    def restart_after_fork(self, client_id: str, options: ClientOptions) -> None:
         """In the child: new clients of Kafka and new threads, the same tables."""
         _INHERITED.append((self.events, self.reporter, self.subscriber, self._keeper))
         self._tables.renew_lock()
         self._breaker.renew_lock()
+        self._options = options
         self._begin(client_id)
 
 

@@ -111,24 +111,26 @@ def _call(model: Model, features: Any) -> Ran:
 def told(value: Any) -> tuple[float | None, str | None]:
     """(score, label) of a model's answer: a finite number is a score, a text a label.
 
+    Whatever its conversion raises, the model has answered: then there is nothing to tell.
+
     >>> told(0.25), told("cat"), told([1, 2])
     ((0.25, None), (None, 'cat'), (None, None))
     """
-    if isinstance(value, str):
-        return None, value if 0 < len(value.encode()) <= limits.NAME_BYTES_MAX else None
     try:
+        if isinstance(value, str):
+            return None, value if 0 < len(value.encode()) <= limits.NAME_BYTES_MAX else None
         score = float(value)
-    except (TypeError, ValueError):
+    except Exception:
         return None, None
     return (score, None) if math.isfinite(score) else (None, None)
 
 
 def numeric(features: Any) -> dict[str, float] | None:
     """Features as they can be logged: a map of at most 64 finite numbers, else None."""
-    if not isinstance(features, Mapping) or not 0 < len(features) <= limits.FEATURES_MAX:
-        return None
     try:
+        if not isinstance(features, Mapping) or not 0 < len(features) <= limits.FEATURES_MAX:
+            return None
         found = {str(name): float(value) for name, value in features.items()}
-    except (TypeError, ValueError):
-        return None
+    except Exception:
+        return None  # a service is answered whatever its features are
     return found if all(map(math.isfinite, found.values())) else None

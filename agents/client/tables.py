@@ -59,6 +59,7 @@ class Tables:
         self._known: dict[str, Known] = {}
         self._changed: set[str] = set()
         self._loaded: frozenset[Artifact] | None = None
+        self._loaded_for: dict[str, frozenset[Artifact]] = {}
         self._lock = threading.Lock()
 
     def take_routing(self, routing: Routing, partition: int) -> None:
@@ -116,24 +117,40 @@ class Tables:
                 return None
             self._known[experiment].cut = set(variants)
             # From what is in force, not from what was heard since: that may not be whole yet.
-            table = prepare(item.table.routing, item.rolled_back, variants, self._loaded)
+            table = prepare(
+                item.table.routing, item.rolled_back, variants, self._answers(experiment)
+            )
             changed = replace(item, table=table, cut=tuple(sorted(variants)))
             self.in_force = {**self.in_force, experiment: changed}
             return changed
 
-    def load(self, loaded: Collection[Artifact] | None) -> None:
-        """From now on this process can answer with these versions only; None: with all."""
+    def load(self, loaded: Collection[Artifact] | None, experiment: str | None = None) -> None:
+        """From now on this process can answer with these versions only; None: with all.
+
+        Of an experiment that is named this word counts, of all others the one that names none.
+        """
         with self._lock:
             wanted = None if loaded is None else frozenset(loaded)
-            if wanted == self._loaded:
-                return
-            self._loaded = wanted
-            self.in_force = {
-                name: item if item.table is None else replace(item, table=prepare(
-                    item.table.routing, item.rolled_back, item.cut, self._loaded
+            before = {name: self._answers(name) for name in self.in_force}
+            if experiment is None:
+                self._loaded = wanted
+            elif wanted is None:
+                self._loaded_for.pop(experiment, None)
+            else:
+                self._loaded_for[experiment] = wanted
+            changed = {
+                name: replace(item, table=prepare(
+                    item.table.routing, item.rolled_back, item.cut, self._answers(name)
                 ))
                 for name, item in self.in_force.items()
+                if item.table is not None and self._answers(name) != before[name]
             }
+            if changed:
+                self.in_force = {**self.in_force, **changed}
+
+    def _answers(self, experiment: str) -> frozenset[Artifact] | None:
+        """What can answer for an experiment here; None: everything."""
+        return self._loaded_for.get(experiment, self._loaded)
 
     def publish(self) -> tuple[InForce, ...]:
         """Makes what has changed visible to readers, and returns it."""
@@ -187,7 +204,7 @@ class Tables:
             held = tuple(sorted(known.rolled_back[generation]))
             return InForce(name, known.partition, None, 0, 0, generation, held, ())
         rolled_back = known.rolled_back.get(routing.generation, set()) - {routing.control}
-        table = prepare(routing, rolled_back, known.cut, self._loaded)
+        table = prepare(routing, rolled_back, known.cut, self._answers(name))
         held = tuple(sorted(rolled_back | set(routing.rolled_back) - {routing.control}))
         return InForce(
             name, known.partition, table, routing.epoch, routing.version, routing.generation,

@@ -12,6 +12,7 @@ from tidegate.agents.commands.layers import declare_layer, with_slots
 from tidegate.agents.commands.lint import load, read_file
 from tidegate.agents.commands.logs import (
     decisions_newest_first,
+    event_in,
     experiment_partition,
     first_match,
     require_topics,
@@ -22,8 +23,7 @@ from tidegate.agents.commands.printing import decision_facts, decision_line, pri
 from tidegate.agents.commands.schedules import with_utc
 from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
-from tidegate.schemas.codec import decode_as
-from tidegate.schemas.errors import DefinitionError, EventError
+from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.events import Control, Decision
 from tidegate.schemas.manifest import ExperimentSpec
 from tidegate.schemas.manifest.layer_reading import is_layer
@@ -106,11 +106,8 @@ def _order_behind(settings: Settings, decision: Decision) -> Control | None:
     for record in read_topic(
         settings, "control", [partition], {partition: offset}, {partition: offset + 1}
     ):
-        try:
-            order = decode_as(Control, record.value)
-        except EventError:
-            continue
-        if order.control_id == decision.control_id:
+        order = event_in(Control, record)
+        if order is not None and order.control_id == decision.control_id:
             return order
     return None
 

@@ -107,7 +107,7 @@ def source_of(settings: Settings, letter: DeadLetter) -> str:
 def _readable(records: Iterator[Record]) -> Iterator[tuple[int, DeadLetter]]:
     for record in records:
         try:
-            yield record.offset, decode_as(DeadLetter, record.value)
+            yield record.offset, decode_as(DeadLetter, record.value, None)
         except EventError:
             continue
 
@@ -115,7 +115,7 @@ def _readable(records: Iterator[Record]) -> Iterator[tuple[int, DeadLetter]]:
 def _letter(settings: Settings, offset: int) -> DeadLetter:
     for record in read_topic(settings, _TOPIC, [0], {0: offset}, {0: offset + 1}):
         if record.offset == offset:
-            return decode_as(DeadLetter, record.value)
+            return decode_as(DeadLetter, record.value, None)
     raise DefinitionError(
         f"There is no dead letter at offset {offset}. `tidegate dead-letters list` shows which"
         " there are; they are kept for 7 days."

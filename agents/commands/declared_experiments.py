@@ -77,17 +77,19 @@ def _get(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it.")] = False,
     output: OutputOption = Output.table,
 ) -> int:
-    """Where an experiment stands; without NAME, all of them."""
+    """Where an experiment stands; without NAME, all of them.
+
+    With -w and -o json, one object a line whenever something has changed."""
     from tidegate.agents.commands.get import run_get, run_watch
 
-    return run_watch(settings, name) if watch else run_get(settings, name, output)
+    return (run_watch if watch else run_get)(settings, name, output)
 
 
 def _watch(settings: Settings, name: NameArgument) -> int:
     """Live view of an experiment with its last decisions."""
     from tidegate.agents.commands.get import run_watch
 
-    return run_watch(settings, name)
+    return run_watch(settings, name, Output.table)
 
 
 def _set(

@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 
-from tidegate.agents.commands.options import Output
+from tidegate.agents.commands.options import EXIT_UNREACHABLE, Output
 from tidegate.agents.commands.printing import print_facts
 from tidegate.agents.commands.pulse import heartbeats, last_ticks
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import TidegateError
 
-EXIT_UNREACHABLE = 3
 _SECRET = re.compile(r"password|secret|\.key|token|jaas", re.IGNORECASE)
 _TICK_AGE_MS_MAX = 1_000
 _LOG_TIME_AGE_MS_MAX = 5_000
@@ -210,7 +209,7 @@ def _web(settings: Settings) -> Finding:
 
 def _alerts(settings: Settings) -> Finding:
     """Addresses are read, not tried: whoever stands behind them would be told of nothing."""
-    from tidegate.agents.alerter import services_of
+    from tidegate.agents.receivers import services_of
 
     number = len(list(services_of(settings.alerts.addresses)))
     how = 'to send one: apprise -t Tidegate -b "a test" ADDRESS'

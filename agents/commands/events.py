@@ -8,6 +8,7 @@ from itertools import islice
 from tidegate.agents.commands.logs import (
     bounds,
     decisions_newest_first,
+    event_in,
     experiment_partition,
     require_topics,
     table_of,
@@ -16,8 +17,6 @@ from tidegate.agents.commands.options import Output
 from tidegate.agents.commands.printing import decision_facts, decision_line, print_facts
 from tidegate.agents.kafka import Tail
 from tidegate.agents.settings import Settings
-from tidegate.schemas.codec import decode_as
-from tidegate.schemas.errors import EventError
 from tidegate.schemas.events import Decision
 
 _POLL_SECONDS = 0.5
@@ -57,11 +56,10 @@ def _follow(
     with Tail(settings, ["decisions"], {("decisions", partition): end}) as tail:
         while True:
             for record in tail.poll(_POLL_SECONDS):
-                try:
-                    decision = decode_as(Decision, record.value)
-                except EventError:
+                decision = event_in(Decision, record)
+                if decision is None or decision.experiment != name:
                     continue
-                if decision.experiment == name and decision.decision_id not in seen:
+                if decision.decision_id not in seen:
                     seen.add(decision.decision_id)
                     _print(decision, output)
 

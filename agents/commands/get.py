@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tidegate.agents.commands.logs import (
     View,
     decisions_newest_first,
+    event_in,
     experiment_partition,
     require_topics,
     table_of,
@@ -26,8 +28,6 @@ from tidegate.agents.commands.printing import (
 )
 from tidegate.agents.kafka import Record, Tail
 from tidegate.agents.settings import Settings
-from tidegate.schemas.codec import decode_as
-from tidegate.schemas.errors import EventError
 from tidegate.schemas.events import Decision, Routing
 from tidegate.streams.wording import basis_points
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 LAST_DECISIONS = 8
 _REFRESH_SECONDS = 0.25
+_ALL_SECONDS = 2.0
 _COLUMNS = {
     "experiment": "NAME", "generation": "GEN", "version": "VERSION", "phase": "PHASE",
     "stage": "STEP", "shares": "WEIGHTS",
@@ -60,8 +61,10 @@ def run_get(settings: Settings, name: str, output: Output) -> int:
     return 0
 
 
-def run_watch(settings: Settings, name: str) -> int:
+def run_watch(settings: Settings, name: str, output: Output) -> int:
     """Show an experiment until stopped; without a name, the list of all, again and again.
+
+    To programs it is one JSON object a line, whenever something has changed.
 
     Raises:
         DefinitionError: there is no such experiment.
@@ -71,12 +74,10 @@ def run_watch(settings: Settings, name: str) -> int:
 
     require_topics(settings, "routing", "commands", "decisions")
     if not name:
-        while True:
-            _all(settings, Output.table)
-            time.sleep(2.0)
-            print()
-    table = table_of(settings, name)
-    facts = facts_of(settings, table)
+        _watch_all(settings, output)
+    facts = facts_of(settings, table_of(settings, name))
+    if output is not Output.table:
+        _print_changes(settings, name, facts)
     recent = list(islice(decisions_newest_first(settings, name), LAST_DECISIONS))[::-1]
     seen = {item.decision_id for item in recent}
     with (
@@ -91,6 +92,33 @@ def run_watch(settings: Settings, name: str) -> int:
                 if decision is not None and decision.decision_id not in seen:
                     seen.add(decision.decision_id)
                     recent = [*recent, decision][-LAST_DECISIONS:]
+
+
+def _watch_all(settings: Settings, output: Output) -> NoReturn:
+    said = ""
+    while True:
+        if output is Output.table:
+            _all(settings, output)
+            print()
+        elif (line := json.dumps(_rows(settings), ensure_ascii=False)) != said:
+            said = line
+            print(line, flush=True)
+        time.sleep(_ALL_SECONDS)
+
+
+def _print_changes(settings: Settings, name: str, facts: dict[str, Any]) -> NoReturn:
+    said = ""
+    with Tail(settings, ["commands", "decisions", "routing"]) as tail:
+        while True:
+            if (line := json.dumps(facts, ensure_ascii=False)) != said:
+                said = line
+                print(line, flush=True)
+            for record in tail.poll(_REFRESH_SECONDS):
+                facts = _newer_table(record, name, facts, settings)
+                facts = _newer_view(record, name, facts, settings)
+                decision = _decision_in(record, name, settings)
+                if decision is not None:
+                    facts = {**facts, "decision": decision_facts(decision)}
 
 
 def facts_of(settings: Settings, table: Routing) -> dict[str, Any]:
@@ -119,11 +147,14 @@ def weights_of(table: Routing) -> dict[str, int]:
 
 
 def _all(settings: Settings, output: Output) -> int:
+    print_facts(_rows(settings), output, lambda rows: _list(rows, settings))
+    return 0
+
+
+def _rows(settings: Settings) -> list[dict[str, Any]]:
     found = tables(settings)
     published = views(settings, {name: experiment_partition(settings, name) for name in found})
-    rows = [_row(table, published.get(name)) for name, table in found.items()]
-    print_facts(rows, output, lambda rows: _list(rows, settings))
-    return 0
+    return [_row(table, published.get(name)) for name, table in found.items()]
 
 
 def _row(table: Routing, view: View | None) -> dict[str, Any]:
@@ -184,14 +215,24 @@ def _newer_view(
     return facts if view is None else {**facts, "view": view}
 
 
+def _newer_table(
+    record: Record, name: str, facts: dict[str, Any], settings: Settings
+) -> dict[str, Any]:
+    if record.topic != settings.topic("routing"):
+        return facts
+    table, known = event_in(Routing, record), facts["table"]
+    if table is None or table.experiment != name:
+        return facts
+    if (table.epoch, table.version) <= (known["epoch"], known["version"]):
+        return facts
+    return {**facts, "table": table.to_dict(), "weights": weights_of(table)}
+
+
 def _decision_in(record: Record, name: str, settings: Settings) -> Decision | None:
     if record.topic != settings.topic("decisions"):
         return None
-    try:
-        decision = decode_as(Decision, record.value)
-    except EventError:
-        return None
-    return decision if decision.experiment == name else None
+    decision = event_in(Decision, record)
+    return decision if decision is not None and decision.experiment == name else None
 
 
 def _console() -> Any:

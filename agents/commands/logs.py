@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from tidegate.agents.commands.printing import Bar
 from tidegate.agents.kafka import (
     Record,
     new_admin,
@@ -57,9 +58,19 @@ def experiment_partition(settings: Settings, experiment: str) -> int:
     return partition_of(experiment.encode(), settings.decision_partitions)
 
 
-def newest_first(settings: Settings, name: str, partition: int) -> Iterator[Record]:
-    """Records of a partition from the last to the first; marks and tombstones are passed over."""
+def newest_first(
+    settings: Settings, name: str, partition: int, bar: Bar | None = None
+) -> Iterator[Record]:
+    """Records of a partition from the last to the first; marks and tombstones are passed over.
+
+    `bar` shows how far it has come: a long log takes its time where nothing is found.
+    """
+    if bar is not None:
+        low, high = bounds(settings, name, partition)
+        bar.expect(high - low)
     for chunk in chunks_newest_first(settings, name, partition):
+        if bar is not None:
+            bar.advance(len(chunk))
         yield from (record for record in reversed(chunk) if record.value is not None)
 
 
@@ -89,13 +100,24 @@ def bounds(settings: Settings, name: str, partition: int) -> tuple[int, int]:
         consumer.close()
 
 
+def event_in(kind: type[Kind], record: Record) -> Kind | None:
+    """The event in a record of an agent or a client; None for what cannot be read.
+
+    They never write the ids of a registry, so nobody will ever bind one: a stray record that has
+    one is unreadable like any other, nothing to wait for or to fail of.
+    """
+    try:
+        return decode_as(kind, record.value, None)
+    except EventError:
+        return None
+
+
 def decoded(kind: type[Kind], records: Iterator[Record]) -> Iterator[Kind]:
     """The events in records; what cannot be read is for others to complain about."""
     for record in records:
-        try:
-            yield decode_as(kind, record.value)
-        except EventError:
-            continue
+        event = event_in(kind, record)
+        if event is not None:
+            yield event
 
 
 def tables(settings: Settings) -> dict[str, Routing]:
@@ -168,11 +190,8 @@ def views(settings: Settings, wanted: Mapping[str, int]) -> dict[str, View]:
 
 def view_in(record: Record) -> View | None:
     """The view in a STATUS command, or None."""
-    try:
-        command = decode_as(Command, record.value)
-    except EventError:
-        return None
-    if command.kind != "STATUS":
+    command = event_in(Command, record)
+    if command is None or command.kind != "STATUS":
         return None
     pieces = len(command.arguments)
     text = "".join(command.arguments.get(f"view.{number}", "") for number in range(pieces))

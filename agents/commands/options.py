@@ -121,7 +121,7 @@ def guarded(run: Callable[[], int]) -> int:
         sys.stdout.flush()
     except TidegateError as error:
         complain(error)
-        return exit_code(error)
+        return _exit_code(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -131,8 +131,8 @@ def guarded(run: Callable[[], int]) -> int:
     return code
 
 
-def exit_code(error: TidegateError) -> int:
-    """Exit code of an error: whose fault it is."""
+def _exit_code(error: TidegateError) -> int:
+    """Exit code of a command for an error: whose fault it is."""
     codes = {
         DefinitionError: EXIT_WRONG_USE,
         Unreachable: EXIT_UNREACHABLE,

@@ -9,12 +9,12 @@ import uuid
 from collections.abc import Mapping
 
 from tidegate.agents.cloudevents import cloudevent_headers
-from tidegate.agents.commands.logs import experiment_partition, require_topics
+from tidegate.agents.commands.logs import event_in, experiment_partition, require_topics
 from tidegate.agents.commands.options import Refused, TimeRanOut
 from tidegate.agents.kafka import Tail
 from tidegate.agents.settings import Settings
 from tidegate.agents.writing import write_acknowledged
-from tidegate.schemas.codec import decode_as, encode
+from tidegate.schemas.codec import encode
 from tidegate.schemas.errors import DefinitionError, EventError, Unreachable
 from tidegate.schemas.events import Control, Decision
 
@@ -64,8 +64,10 @@ def write_order(settings: Settings, order: Control) -> None:
     why = write_acknowledged(settings, [record])
     if why:
         raise Unreachable(
-            f"The order could not be written to {settings.topic('control')}: {why}. Nothing was"
-            f" changed. Check the broker at {settings.bootstrap} with `tidegate doctor`."
+            f"It is not known whether the order {order.control_id} was written to"
+            f" {settings.topic('control')}: {why}. If it was, it stands and is obeyed. Check the"
+            f" broker at {settings.bootstrap} with `tidegate doctor`, and look at `tidegate events"
+            f" {order.experiment}` before you give it again: what was written is answered there."
         )
 
 
@@ -83,11 +85,8 @@ def give_order(settings: Settings, order: Control, seconds: float = ANSWER_SECON
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             for record in tail.poll(left):
-                try:
-                    decision = decode_as(Decision, record.value)
-                except EventError:
-                    continue
-                if decision.control_id == order.control_id:
+                decision = event_in(Decision, record)
+                if decision is not None and decision.control_id == order.control_id:
                     return _accepted(decision)
     raise TimeRanOut(
         f"No decider answered {order.action} of {order.experiment} within {seconds:.0f} s. The"

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from tidegate.agents.commands.options import Output
 from tidegate.schemas.events import Decision
@@ -29,6 +29,38 @@ def print_facts(facts: Any, output: Output, lines: Callable[[Any], Iterable[str]
     else:
         for line in lines(facts):
             print(line)
+
+
+class Bar:
+    """How much of something long is done, on stderr where that is a terminal; else nothing."""
+
+    def __init__(self, said: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        console = Console(file=sys.stderr)
+        self._progress = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self._task = self._progress.add_task(said, total=None)
+        self._expected = 0
+
+    def expect(self, count: int) -> None:
+        """So much more is to be done."""
+        self._expected += count
+        self._progress.update(self._task, total=self._expected)
+
+    def advance(self, count: int) -> None:
+        """So much was done."""
+        self._progress.advance(self._task, count)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._progress.stop()
 
 
 def decision_facts(decision: Decision) -> dict[str, Any]:

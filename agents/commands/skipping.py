@@ -11,9 +11,9 @@ from confluent_kafka import TopicPartition
 from tidegate.agents.breaks import recorded_breaks, write_break
 from tidegate.agents.commands.logs import bounds, require_topics
 from tidegate.agents.commands.mark import write_marker
-from tidegate.agents.commands.options import EXIT_DONE, Output
+from tidegate.agents.commands.options import EXIT_DONE, Output, Refused
 from tidegate.agents.commands.orders import user_name
-from tidegate.agents.commands.printing import print_facts
+from tidegate.agents.commands.printing import Bar, print_facts
 from tidegate.agents.hosting.restore import restore
 from tidegate.agents.hosting.snapshots import Manifest
 from tidegate.agents.kafka import ANSWER_SECONDS_MAX, new_consumer, read_topic
@@ -36,8 +36,8 @@ def run_skip(
     """Accept that a merged log has nothing from offset `begin` on and goes on at `end`.
 
     Raises:
-        DefinitionError: there is something at those offsets, they are not where the fold waits,
-            topics are missing, or the reason is.
+        Refused: there is something at those offsets, or they are not where the fold waits.
+        DefinitionError: topics, partitions or offsets are none, or the reason is missing.
         Unreachable: a broker does not answer or did not take it.
     """
     topic = _merged(settings, name, partition)
@@ -51,7 +51,7 @@ def run_skip(
     known = recorded_breaks(settings)
     earlier = next((it for it in known if it.key == f"{name}/{partition}/{begin}".encode()), None)
     if earlier is not None and earlier.end != end:
-        raise DefinitionError(
+        raise Refused(
             f"{name}-{partition} was accepted to go on at {earlier.end} behind {begin}"
             f" ({earlier.reason}, {earlier.actor}); accept what is missing from there on"
         )
@@ -107,21 +107,27 @@ def _require_loss(
     if begin >= low:
         _require_hole(settings, topic.name, partition, begin, end, low, high)
         return ()
-    manifest = restore(settings, str(topic.merge), partition, None).manifest
+    restored = restore(settings, str(topic.merge), partition, None)
+    manifest = restored.manifest
+    if manifest is None and restored.known:
+        raise Refused(
+            f"no checkpoint of partition {partition} of the {topic.merge} is whole, so where it"
+            " would go on is not known, and a loss cannot be accepted"
+        )
     if manifest is None:
-        raise DefinitionError(
+        raise Refused(
             f"partition {partition} of the {topic.merge} has no checkpoint: its worker begins"
             f" where its logs do ({where} at {low}), and nothing needs to be accepted"
         )
     gaps = gaps_of(known, topic.name, partition)
     needed = follow(gaps, manifest.next_offsets[topic.rank])
     if needed >= low:
-        raise DefinitionError(
+        raise Refused(
             f"nothing is lost of {where}: its checkpoint needs offset {needed}, and {low} to"
             f" {high - 1} are there"
         )
     if (begin, end) != (needed, low):
-        raise DefinitionError(
+        raise Refused(
             f"what is lost of {where} is --from {needed} --to {low}: its checkpoint needs offset"
             f" {needed}, and the log begins at {low}"
         )
@@ -138,10 +144,10 @@ def _require_hole(
     offsets = (record.offset for record in records)
     before = next(offsets, high)
     if begin > low and before != begin - 1:
-        raise DefinitionError(f"{where} misses records before offset {begin} too: begin there")
+        raise Refused(f"{where} misses records before offset {begin} too: begin there")
     found = before if begin == low else next(offsets, high)
     if found != end:
-        raise DefinitionError(
+        raise Refused(
             f"{where} has a record at offset {begin}: nothing is lost there"
             if found == begin
             else f"behind offset {begin} of {where} the next record is at {found}, not at {end}"
@@ -156,32 +162,37 @@ def _told(settings: Settings, partition: int, manifest: Manifest) -> tuple[tuple
     """
     since_ms = min(manifest.log_times_ms) - _CLOCKS_APART_MS
     told = []
-    for each in range(settings.decision_partitions):
-        heads = [(0, 0)]
-        for record in _written_since(settings, each, since_ms):
-            if record is None:
-                continue
-            try:
-                source, _, sequence, _, log_time_ms = observation_head(record)
-            except EventError:
-                continue
-            if source == partition:
-                heads.append((log_time_ms, sequence + 1))
-        told.append((max(time_ms for time_ms, _ in heads), max(number for _, number in heads)))
+    with Bar("looking what was told") as bar:
+        for each in range(settings.decision_partitions):
+            heads = [(0, 0)]
+            for record in _written_since(settings, each, since_ms, bar):
+                if record is None:
+                    continue
+                try:
+                    source, _, sequence, _, log_time_ms = observation_head(record)
+                except EventError:
+                    continue
+                if source == partition:
+                    heads.append((log_time_ms, sequence + 1))
+            told.append((max(time_ms for time_ms, _ in heads), max(number for _, number in heads)))
     return tuple(told)
 
 
-def _written_since(settings: Settings, partition: int, since_ms: int) -> Iterator[bytes | None]:
+def _written_since(
+    settings: Settings, partition: int, since_ms: int, bar: Bar
+) -> Iterator[bytes | None]:
     place = TopicPartition(settings.topic("observations"), partition, max(0, since_ms))
     consumer = new_consumer(settings)
     try:
         [found] = consumer.offsets_for_times([place], timeout=ANSWER_SECONDS_MAX)
     finally:
         consumer.close()
-    start = {partition: found.offset} if found.offset >= 0 else {}
-    if found.offset >= 0:
-        for record in read_topic(settings, "observations", [partition], start):
-            yield record.value
+    if found.offset < 0:
+        return
+    bar.expect(bounds(settings, "observations", partition)[1] - found.offset)
+    for record in read_topic(settings, "observations", [partition], {partition: found.offset}):
+        bar.advance(1)
+        yield record.value
 
 
 def _now_ms() -> int:

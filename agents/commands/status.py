@@ -6,6 +6,8 @@ import time
 
 from tidegate.agents.commands.logs import (
     decisions_newest_first,
+    event_in,
+    first_match,
     require_experiment,
     require_topics,
 )
@@ -13,8 +15,7 @@ from tidegate.agents.commands.options import EXIT_DONE, EXIT_NO, Output, TimeRan
 from tidegate.agents.commands.printing import decision_facts, decision_line, print_facts
 from tidegate.agents.kafka import Tail
 from tidegate.agents.settings import Settings
-from tidegate.schemas.codec import decode_as
-from tidegate.schemas.errors import EventError
+from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.events import Decision
 
 _LOST = frozenset({"ROLLED_BACK", "ABORTED"})
@@ -27,26 +28,34 @@ def run_status(
     """Wait, and print the decision that ended it; 1 when it ended badly or needs a person.
 
     Raises:
-        DefinitionError: there is no such experiment.
+        DefinitionError: there is no such experiment, or it is a flag, which does not end.
         TimeRanOut: it has not ended in time.
         Unreachable: no broker answers.
     """
     require_topics(settings, "decisions")
     require_experiment(settings, name)
     with Tail(settings, ["decisions"]) as tail:
-        last = next(decisions_newest_first(settings, name))
+        # What was refused may tell of no experiment at all, and changed nothing in any case.
+        last = first_match(
+            decisions_newest_first(settings, name), lambda found: found.action != "REFUSED"
+        ) or next(decisions_newest_first(settings, name))
         step, deadline = last.step, time.monotonic() + seconds
+        is_moving = last.action != "REFUSED" and outcome_of(last, None) is None
+        if step < 0 and is_moving:
+            raise DefinitionError(
+                f"{name} is a flag, and a flag has no end: a person moves it. Look at it with"
+                f" `tidegate get {name}`, or follow it with `tidegate watch {name}`."
+            )
         while (code := outcome_of(last, step if only_step else None)) is None:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeRanOut(_still(last, only_step, seconds))
             for record in tail.poll(min(left, 1.0)):
-                try:
-                    decision = decode_as(Decision, record.value)
-                except EventError:
+                decision = event_in(Decision, record)
+                if decision is None or decision.experiment != name:
                     continue
                 is_newer = (decision.epoch, decision.version) > (last.epoch, last.version)
-                if decision.experiment == name and is_newer and decision.action != "REFUSED":
+                if is_newer and decision.action != "REFUSED":
                     last = decision
                     if outcome_of(last, step if only_step else None) is not None:
                         break

@@ -54,7 +54,9 @@ LESSONS: Mapping[str, Lesson] = {
     "mark gap": Lesson("tidegate mark gap --partition 0 --source-partition 2 --sequence 118"),
     "mark skip": Lesson(
         "tidegate mark skip --topic outcomes --partition 2 --from 5120 --to 6000"
-        ' --reason "retention was too short"'
+        ' --reason "retention was too short"',
+        {1: "something is there, or the fold waits elsewhere: nothing was accepted"},
+        done="the loss is accepted",
     ),
     "doctor": Lesson("tidegate doctor --bootstrap kafka-1:9092", {1: "something does not work"}),
     "lint": Lesson("tidegate lint -f click-ranker.yaml", done="the manifest is sound", asks=""),

@@ -27,20 +27,21 @@ def run_up(settings: Settings, choice: str, tell: Callable[[str], None] = print)
         DefinitionError: no such broker, or it cannot be started here.
         Unreachable: it does not answer.
     """
-    from tidegate.agents.roles import ROLES
+    from tidegate.agents.roles import roles_here
     from tidegate.agents.supervisor import supervise
     from tidegate.agents.topics import apply_topics
 
     with _broker(settings, choice, tell) as broker:
         settings = settings.with_bootstrap(broker.bootstrap, "--kafka")
         created = [change for change in apply_topics(settings, broker) if change.create]
-        if not settings.web_port and _all_free(WEB_PORT, len(ROLES)):
+        roles = roles_here(settings)
+        if not settings.web_port and _all_free(WEB_PORT, len(roles)):
             settings = replace(settings, web_port=WEB_PORT)
         tell(f"broker   {broker.kind} at {broker.bootstrap}")
         for limit in broker.limits:
             tell(f"         {limit}")
         tell(f"topics   {settings.prefix}*, {len(created)} created")
-        for offset, role in enumerate(ROLES if settings.web_port else ()):
+        for offset, role in enumerate(roles if settings.web_port else ()):
             tell(f"{role:8} http://{settings.web_host}:{settings.web_port + offset}/metrics")
         tell("")
         tell("In another terminal:")

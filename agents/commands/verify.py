@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from typing import Any
 
 from tidegate.agents.commands.logs import require_experiment, require_topics
 from tidegate.agents.commands.options import EXIT_DONE, EXIT_NO, Output
-from tidegate.agents.commands.printing import clock, print_facts
+from tidegate.agents.commands.printing import Bar, clock, print_facts
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import DefinitionError
 from tidegate.streams.verification.decisions import Covered
@@ -24,9 +23,6 @@ def run_verify(settings: Settings, name: str, since: str, until: str, output: Ou
         DefinitionError: topics are missing, there is no such experiment, or a time cannot be read.
         Unreachable: no broker answers.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
     from tidegate.agents.replay import AUDITED, Replay
 
     since_ms = time_ms_of(since) if since else 0
@@ -34,14 +30,9 @@ def run_verify(settings: Settings, name: str, since: str, until: str, output: Ou
     require_topics(settings, *AUDITED)
     if name:
         require_experiment(settings, name)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(file=sys.stderr)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("folding again", total=None)
-        replay = Replay(settings, name, since_ms, until_ms, lambda count: bar.advance(task, count))
-        bar.update(task, total=replay.total)
+    with Bar("folding again") as bar:
+        replay = Replay(settings, name, since_ms, until_ms, bar.advance)
+        bar.expect(replay.total)
         report = replay.run()
     facts: dict[str, Any] = {
         "equal": report.equal,

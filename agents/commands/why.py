@@ -14,7 +14,7 @@ from tidegate.agents.commands.logs import (
     require_topics,
 )
 from tidegate.agents.commands.options import EXIT_DONE, EXIT_NO, Output
-from tidegate.agents.commands.printing import clock, decision_line, print_facts
+from tidegate.agents.commands.printing import Bar, clock, decision_line, print_facts
 from tidegate.agents.kafka import Record
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import Bindings, decode_as
@@ -34,10 +34,14 @@ def run_why(settings: Settings, request_id: str, output: Output) -> int:
         Unreachable: no broker answers.
     """
     require_topics(settings, "predictions", "shadow-predictions", "outcomes", "decisions")
-    prediction = next(_of(settings, "predictions", Prediction, request_id, 0), None)
-    since = 0 if prediction is None else prediction.served_at - _SLACK_MS
-    outcomes = list(_of(settings, "outcomes", Outcome, request_id, since))[::-1]
-    shadows = list(_of(settings, "shadow-predictions", ShadowPrediction, request_id, since))[::-1]
+    with Bar("looking for it") as bar:
+        found = _of(settings, "predictions", Prediction, request_id, 0, bar)
+        prediction = next(found, None)
+        since = 0 if prediction is None else prediction.served_at - _SLACK_MS
+        outcomes = list(_of(settings, "outcomes", Outcome, request_id, since, bar))[::-1]
+        shadows = list(
+            _of(settings, "shadow-predictions", ShadowPrediction, request_id, since, bar)
+        )[::-1]
     decision = None if prediction is None else _decision(settings, prediction)
     facts = {
         "request_id": request_id,
@@ -90,12 +94,12 @@ def decision_facts_short(decision: Decision) -> dict[str, Any]:
 
 
 def _of(
-    settings: Settings, name: str, kind: type[Kind], request_id: str, since_ms: int
+    settings: Settings, name: str, kind: type[Kind], request_id: str, since_ms: int, bar: Bar
 ) -> Iterator[Kind]:
     """Events about a request, newest first, back to `since_ms` by their records' timestamps."""
     key = request_id.encode()
     bindings = recorded_bindings(settings)
-    for record in newest_first(settings, name, partition_of(key, settings.partitions)):
+    for record in newest_first(settings, name, partition_of(key, settings.partitions), bar):
         if record.timestamp_ms < since_ms:
             return
         event = _decoded(kind, record, key, bindings)

@@ -6,14 +6,13 @@ import json
 import time
 from typing import Any
 
-from tidegate.agents.commands.logs import view_in
+from tidegate.agents.commands.logs import event_in, view_in
 from tidegate.agents.demo.models import EXPERIMENT
 from tidegate.agents.demo.screen import Screen
 from tidegate.agents.demo.stage import SERVERS, Stage
 from tidegate.agents.demo.story import CHAPTERS, HASTY_SHADOW, PROMOTED, ROLLED_BACK, Story
 from tidegate.agents.kafka import Record, Tail
 from tidegate.agents.settings import Settings
-from tidegate.schemas.codec import decode_as
 from tidegate.schemas.errors import TidegateError, Unreachable
 from tidegate.schemas.events import Applied, Decision
 
@@ -118,14 +117,16 @@ class Demo:
         if record.value is None:
             return
         if record.topic == settings.topic("decisions"):
-            decision = decode_as(Decision, record.value)
+            decision = event_in(Decision, record)
             # A worker that starts again writes the same decisions again.
-            if decision.decision_id not in self._seen_ids:
+            if decision is not None and decision.decision_id not in self._seen_ids:
                 self._seen_ids.add(decision.decision_id)
                 self._screen.decision(decision)
                 self.story.decision(decision)
         elif record.topic == settings.topic("applied"):
-            self.story.applied(decode_as(Applied, record.value))
+            word = event_in(Applied, record)
+            if word is not None:
+                self.story.applied(word)
         elif record.key == EXPERIMENT.encode():
             self._view = dict(view_in(record) or self._view)
 

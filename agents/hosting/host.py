@@ -16,6 +16,7 @@ from tidegate.agents.hosting.heap import give_back
 from tidegate.agents.hosting.partitions import (
     Halt,
     HostedPartition,
+    Taken,
     TimedFold,
     place,
     read_watermarks,
@@ -163,8 +164,10 @@ class Host:
         new = [partition for partition in mine if partition not in self._partitions]
         loop = asyncio.get_running_loop()
         loaded = [loop.run_in_executor(self._threads, self._load, partition) for partition in new]
-        for partition, hosted in zip(new, await asyncio.gather(*loaded), strict=True):
-            self._partitions[partition] = hosted
+        for partition, taken in zip(new, await asyncio.gather(*loaded), strict=True):
+            # Here, not in the threads: one whose take-over was given up meanwhile may end late, and
+            # must not write over what the partition's next take-over has found.
+            self._adopt(partition, taken)
         if new:
             # What was restored lives long: the collector need not look at it again.
             gc.collect()
@@ -176,7 +179,13 @@ class Host:
             for rank, topic in enumerate(self._topics)
         }
 
-    def _load(self, partition: int) -> HostedPartition:
+    def _adopt(self, partition: int, taken: Taken) -> None:
+        self._checkpoints.adopt(partition, taken.restored, taken.topic_ids)
+        self.statistics.restored += taken.restored.manifest is not None
+        self._partitions[partition] = taken.hosted
+
+    def _load(self, partition: int) -> Taken:
+        """Everything that takes long, in a thread; nothing of it shows before it is adopted."""
         began = time.monotonic()
         restored = restore(self._settings, self._role, partition, self._engine)
         held = read_watermarks(self._settings, self._role, partition)
@@ -193,15 +202,12 @@ class Host:
         fold.paused = self.statistics.paused
         place(fold, self._topics, restored, held)
         give_back()
-        self._checkpoints.adopt(partition, restored, held.topic_ids)
         hosted = HostedPartition(
             fold, self._topics, held.high, self._staggered_start(partition), saved=fold.released
         )
         manifest = restored.manifest
-        if manifest is not None:
-            self.statistics.restored += 1
-            if manifest.barrier and manifest.barrier != self._engine:
-                hosted.parked, hosted.halted = manifest.barrier, True
+        if manifest is not None and manifest.barrier not in ("", self._engine):
+            hosted.parked, hosted.halted = manifest.barrier, True
         _log.info(
             "partition taken over",
             extra={
@@ -213,7 +219,7 @@ class Host:
                 "seconds": round(time.monotonic() - began, 3),
             },
         )
-        return hosted
+        return Taken(hosted, restored, held.topic_ids)
 
     # -- checkpoints
 

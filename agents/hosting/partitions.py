@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegate.agents.breaks import recorded_breaks
 from tidegate.agents.hosting.pins import check_ids, read_pins
-from tidegate.agents.hosting.restore import Restored
+from tidegate.agents.hosting.restore import REMEDY, Restored
 from tidegate.agents.kafka import new_consumer, watermarks
 from tidegate.agents.settings import Settings
 from tidegate.agents.transport.flow import TopicPartition
@@ -97,6 +97,14 @@ class HostedPartition:
         return True
 
 
+class Taken(NamedTuple):
+    """A partition that was read from its checkpoint, and what the topic holds of it."""
+
+    hosted: HostedPartition
+    restored: Restored
+    topic_ids: tuple[str, ...]
+
+
 def whole_indexes(
     assigned: Collection[TopicPartition], topics: tuple[str, ...], role: str
 ) -> list[int]:
@@ -151,13 +159,28 @@ def place(
     What is accepted as lost is passed over; a fold without state needs nothing before its logs.
 
     Raises:
-        DefinitionError: the logs no longer hold what comes after the checkpoint, or never did.
+        DefinitionError: the logs no longer hold what comes after the checkpoint, or never did; or
+            no checkpoint is whole, and they no longer hold what would take its place.
     """
     fold.accept({rank: gaps for rank, gaps in held.gaps.items() if gaps})
     if restored.manifest is not None and restored.state is not None:
         check_ids(restored.manifest, topics, held.topic_ids)
         check_positions(restored.manifest.next_offsets, topics, fold.partition, held)
         fold.load(restored.state, restored.segments)
+    elif restored.known and any(held.low):
+        newest = restored.known[-1]
+        raise DefinitionError(
+            f"partition {fold.partition} of the {newest.role} has checkpoints, the newest at"
+            f" {newest.released} records, but none is whole: chunks or segments are missing in the"
+            " topic snapshots, or have changed. Its logs begin later by now, so it cannot be made"
+            " anew from them, and what it wrote would be numbered from 0 again, which readers drop."
+            f" {REMEDY}",
+            tuple(
+                f"{topic}-{fold.partition} begins at offset {low}"
+                for topic, low in zip(topics, held.low, strict=True)
+                if low
+            ),
+        )
     elif any(held.low):
         fold.start_at(held.low)
 

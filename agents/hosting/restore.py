@@ -23,6 +23,11 @@ from tidegate.schemas.errors import DefinitionError
 
 _log = logging.getLogger(__name__)
 
+REMEDY = (
+    "Restore that topic, for example from a mirror of it, or start with empty topics under another"
+    " `prefix`"
+)
+"""What helps where states are gone."""
 _TAIL_RECORDS = 64
 _TAIL_GROWTH = 4
 
@@ -46,9 +51,9 @@ class Segments(Iterable[bytes]):
 class Restored:
     """What the log of checkpoints gave for one partition.
 
-    `manifest` and `state` are None when there is none; `known` holds the manifests seen, lowest
-    first; `conflicts` the cuts of which two different digests were seen; `strays` segments that
-    no manifest refers to.
+    `manifest` and `state` are None when there is none that verifies; `known` holds the manifests
+    seen, lowest first; `conflicts` the cuts of which two different digests were seen; `strays`
+    segments that no manifest refers to.
     """
 
     manifest: Manifest | None
@@ -69,6 +74,7 @@ class Tail:
         self._mine = (role, partition)
         self._chunks: dict[bytes, bytes | None] = {}
         self._manifests: dict[int, Manifest | None] = {}
+        self._foreign: set[int] = set()
         self.reaches_back = reaches_back
         self.conflicts: set[int] = set()
 
@@ -81,18 +87,23 @@ class Tail:
         if len(name) == 5 or name[3] is not None:
             self._chunks[key] = value
             return
-        self._announced(name[2], decode_manifest(value) if value is not None else None)
+        manifest = decode_manifest(value) if value is not None else None
+        self._announced(name[2], manifest, value is not None and manifest is None)
 
     def follow(self, later: Tail) -> None:
         """Take what a later stretch of the log holds."""
         self._chunks |= later._chunks
         self.conflicts |= later.conflicts
         for released, manifest in later._manifests.items():
-            self._announced(released, manifest)
+            self._announced(released, manifest, released in later._foreign)
 
-    def _announced(self, released: int, manifest: Manifest | None) -> None:
+    def _announced(self, released: int, manifest: Manifest | None, is_foreign: bool) -> None:
         before = self._manifests.get(released)
         self._manifests[released] = manifest
+        if is_foreign:
+            self._foreign.add(released)
+        else:
+            self._foreign.discard(released)
         if manifest is None or before is None:
             return
         if before.engine == manifest.engine and before.digest != manifest.digest:
@@ -102,6 +113,10 @@ class Tail:
         """The manifests, lowest first."""
         found = (self._manifests[released] for released in sorted(self._manifests))
         return tuple(manifest for manifest in found if manifest is not None)
+
+    def foreign(self) -> tuple[int, ...]:
+        """Cuts whose manifests are not of this version's form: there is a state, of others."""
+        return tuple(sorted(self._foreign))
 
     def strays(self) -> tuple[Segment, ...]:
         """Segments that no manifest refers to."""
@@ -159,7 +174,7 @@ def restore(settings: Settings, role: str, partition: int, engine: str | None) -
     """Read the checkpoint to go on from; without an engine, whoever made it. Blocks.
 
     Raises:
-        DefinitionError: the highest checkpoint belongs to another engine.
+        DefinitionError: the highest checkpoint belongs to another engine or version.
         Unreachable: no broker answered in time.
     """
     low, high = _ends(settings, partition)
@@ -180,11 +195,37 @@ def restore(settings: Settings, role: str, partition: int, engine: str | None) -
         span, stop = span * _TAIL_GROWTH, start
     conflicts = tuple(sorted(tail.conflicts))
     if found is None:
+        if engine is not None:
+            _require_own(role, partition, tail, engine)
         return Restored(None, None, tail.known(), conflicts)
     manifest, state, segments = found
     if engine is not None:
         check_engine(manifest, engine)
     return Restored(manifest, state, tail.known(), conflicts, segments, tail.strays())
+
+
+def _require_own(role: str, partition: int, tail: Tail, engine: str) -> None:
+    """Refuse to begin anew where others have gone on under numbers that would be used again.
+
+    What this engine wrote it writes again byte for byte, as long as its logs are there from the
+    beginning; that is for others to look at.
+    """
+    known, foreign = tail.known(), tail.foreign()
+    if foreign and (not known or foreign[-1] > known[-1].released):
+        raise DefinitionError(
+            f"checkpoint {role}/{partition} at {foreign[-1]} records was made by another version of"
+            " Tidegate, whose checkpoints this one cannot read; to begin anew would write other"
+            " contents under numbers already used. Go on with the version that made it until its"
+            " releases have ended, then start this one with empty topics under another `prefix`"
+        )
+    if known:
+        check_engine(known[-1], engine)
+    if known and known[-1].engine != engine:
+        raise DefinitionError(
+            f"checkpoint {role}/{partition} at {known[-1].released} records was left for this"
+            f" engine, {engine}, but it is not whole: chunks or segments of it are missing in the"
+            f" topic snapshots, or have changed. {REMEDY}"
+        )
 
 
 def check_engine(manifest: Manifest, engine: str) -> None:

@@ -16,8 +16,11 @@ from tests.agents.test_alerting import command, decision
 from tests.agents.waiting import wait_for
 from tidegate.agents import alerter
 from tidegate.agents.alert_settings import AlertSettings
-from tidegate.agents.alerter import Alerter, AppriseNotifier
+from tidegate.agents.alerter import Alerter
+from tidegate.agents.alerting import Message
 from tidegate.agents.kafka import new_producer
+from tidegate.agents.receivers import Receiver as Told
+from tidegate.agents.receivers import receivers_of
 from tidegate.agents.settings import Settings
 from tidegate.schemas import codec
 from tidegate.schemas.errors import DefinitionError
@@ -66,12 +69,14 @@ def write(settings: Settings, topic: str, *events: Event) -> None:
 
 
 @contextmanager
-def running(settings: Settings, tries_max: int = 1_000) -> Iterator[Alerter]:
+def running(
+    settings: Settings, tries_max: int = 1_000, told: list[Told] | None = None
+) -> Iterator[Alerter]:
     """An alerter at work; pauses are short, since only their number counts here."""
     stopped = threading.Event()
     found = Alerter(
         settings,
-        AppriseNotifier(settings.alerts.addresses),
+        receivers_of(settings.alerts.addresses) if told is None else told,
         lambda seconds: stopped.wait(min(seconds, 0.05)),
         tries_max,
     )
@@ -157,7 +162,10 @@ def test_what_was_not_delivered_is_told_by_the_next_alerter(settings: Settings) 
 def test_after_its_tries_an_alert_is_given_up_and_the_next_is_told(
     embedded_settings: Settings,
 ) -> None:
-    """One dead address among two holds up nobody for ever; the living one hears each once."""
+    """One dead address among two holds up nobody for ever; the living one hears each once.
+
+    The dead one, once it was given up, is tried once for each message until it answers.
+    """
     receiver = Receiver()
     dead = Receiver()
     dead.close()
@@ -166,15 +174,54 @@ def test_after_its_tries_an_alert_is_given_up_and_the_next_is_told(
     with running(asked, tries_max=3) as found:
         write(asked, "decisions", decision(decision_id="a"), decision(decision_id="b"))
         wait_for(lambda: found.given_up == 2, 60)
-    assert (found.failures, found.told) == (6, 0)
-    assert len(receiver.heard) == 2
+        assert (found.failures, found.told) == (4, 0)
+        revived = Receiver(dead.port)
+        write(asked, "decisions", decision(decision_id="c"))
+        wait_for(lambda: found.told == 1, 60)
+        revived.close()
+        write(asked, "decisions", decision(decision_id="d"))
+        wait_for(lambda: found.given_up == 3, 60)
+    assert found.failures == 7
+    assert (len(receiver.heard), len(revived.heard)) == (4, 1)
     receiver.close()
+
+
+def test_behind_the_last_try_nobody_waits(
+    embedded_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pause is for what comes after it."""
+    monkeypatch.setattr(alerter, "FIRST_PAUSE_SECONDS", 3_600.0)
+    asked = asking(embedded_settings)
+    begun(asked)
+    with running(asked, tries_max=1, told=[Told(lambda message: False)]) as found:
+        write(asked, "decisions", decision(decision_id="a"))
+        wait_for(lambda: found.given_up == 1, 30)
+
+
+def test_an_alerter_that_waits_for_a_slow_address_shows_that_it_lives(
+    embedded_settings: Settings,
+) -> None:
+    """The watchdog ends what does not; a receiver's time is no reason to."""
+    asked = asking(embedded_settings)
+    begun(asked)
+    beats: list[float] = []
+
+    def slow(message: Message) -> bool:
+        began = found.beat_at
+        wait_for(lambda: found.beat_at > began + 0.5, 30)
+        beats.append(found.beat_at)
+        return True
+
+    with running(asked, told=[Told(slow), Told(slow)]) as found:
+        write(asked, "decisions", decision(decision_id="a"))
+        wait_for(lambda: found.told == 1, 60)
+    assert len(beats) == 2
 
 
 def test_an_address_that_is_none_is_refused_without_its_secret() -> None:
     """The alerter does not start, and nothing of the address is shown but its scheme."""
     with pytest.raises(DefinitionError) as caught:
-        AppriseNotifier(("json://127.0.0.1:9", "nosuch://user:secret@host"))
+        receivers_of(("json://127.0.0.1:9", "nosuch://user:secret@host"))
     assert "address 2 (nosuch:…)" in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -187,7 +234,10 @@ def test_bytes_that_are_no_decision_are_passed_over(embedded_settings: Settings)
     with running(asked) as found:
         producer = new_producer(asked)
         producer.produce(asked.topic("decisions"), b"\xc3\x01nonsense", partition=0)
+        producer.produce(asked.topic("commands"), b"\x00\x00\x00\x00\x07stray", partition=0)
         producer.flush(10)
         write(asked, "decisions", decision(decision_id="z"))
         wait_for(lambda: found.told == 1, 30)
+        write(asked, "commands", command())
+        wait_for(lambda: found.told == 2, 30)
     receiver.close()

@@ -16,7 +16,7 @@ from tidegate.schemas.errors import DefinitionError, LogTrimmed, Unreachable
     [
         (Unreachable("x"), 3),
         (DefinitionError("x"), 2),
-        (LogTrimmed("outcomes", 0, 7), 1),
+        (LogTrimmed("outcomes", 0, 7), 70),
         (ValueError("x"), 70),
         (MemoryError(), 70),
     ],

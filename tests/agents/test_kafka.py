@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from tests.agents.waiting import wait_for
+from tidegate.agents import kafka
 from tidegate.agents.kafka import (
     Tail,
     new_consumer,
@@ -18,7 +21,7 @@ from tidegate.agents.kafka import (
 )
 from tidegate.agents.settings import Settings
 from tidegate.infra.brokers import EmbeddedBroker
-from tidegate.schemas.errors import Unreachable
+from tidegate.schemas.errors import LogTrimmed, Unreachable
 from tidegate.schemas.partitioner import partition_of
 
 
@@ -51,6 +54,57 @@ def test_reading_stays_within_bounds(settings: Settings) -> None:
     write(settings, "outcomes", 10, partition=2)
     records = read_topic(settings, "outcomes", [1], start={1: 4}, end={1: 7})
     assert [(record.partition, record.offset) for record in records] == [(1, 4), (1, 5), (1, 6)]
+
+
+def test_a_follower_that_hears_no_more_says_so(settings: Settings) -> None:
+    """Where the log does not have what comes next, silence would look like nothing happening."""
+    write(settings, "decisions", 3)
+    with Tail(settings, ["decisions"], {("decisions", 0): 1_000}) as tail:
+        found: list[LogTrimmed] = []
+
+        def told() -> bool:
+            try:
+                tail.poll(0.5)
+            except LogTrimmed as error:
+                found.append(error)
+            return bool(found)
+
+        wait_for(told, 60)
+    assert "decisions-0 begins at offset 0 by now" in str(found[0])
+
+
+@pytest.mark.parametrize("code", [KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._TRANSPORT])
+def test_what_passes_is_waited_for_and_what_does_not_is_told(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Rights that were revoked are for a person; a connection that broke comes back by itself."""
+
+    class Failing:
+        """A consumer that is told of an error."""
+
+        def poll(self, seconds: float) -> Any:
+            return self
+
+        def consume(self, count: int, seconds: float) -> list[Any]:
+            return []
+
+        def error(self) -> KafkaError:
+            return KafkaError(code)
+
+        def assign(self, places: Any) -> None:
+            """Nothing to read."""
+
+        def close(self) -> None:
+            """Nothing to leave."""
+
+    monkeypatch.setattr(kafka, "new_consumer", lambda settings: Failing())
+    monkeypatch.setattr(kafka, "watermarks", lambda *_: {0: (0, 0)})
+    with Tail(Settings(), ["decisions"]) as tail:
+        if code == KafkaError._TRANSPORT:
+            assert tail.poll(0.1) == []
+            return
+        with pytest.raises(Unreachable, match="rights"):
+            tail.poll(0.1)
 
 
 def test_watermarks_are_told_for_every_partition(settings: Settings) -> None:

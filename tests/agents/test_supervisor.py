@@ -14,6 +14,8 @@ import pytest
 
 from tests.agents.waiting import wait_for
 from tests.conftest import NewSettings
+from tidegate.agents import supervisor as supervisor_module
+from tidegate.agents.alert_settings import AlertSettings
 from tidegate.agents.kafka import new_consumer, watermarks
 from tidegate.agents.settings import Settings
 from tidegate.agents.supervisor import Supervisor
@@ -53,6 +55,37 @@ def test_a_role_that_is_killed_is_started_again(embedded_settings: Settings) -> 
         assert first is not None
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: supervisor.restarts == 1 and ticker_id() not in (None, first))
+    assert codes == [0]
+
+
+@pytest.mark.slow
+def test_a_role_that_ends_by_itself_is_started_again(embedded_settings: Settings) -> None:
+    """0 is no refusal: somebody asked one role to end, and the others go on."""
+    supervisor = Supervisor(embedded_settings, ("ticker",))
+    with watched(supervisor) as codes:
+        wait_for(lambda: ticks(embedded_settings) > 0, PATIENCE_SECONDS)
+        first = ticker_id()
+        assert first is not None
+        os.kill(first, signal.SIGTERM)
+        wait_for(lambda: supervisor.restarts == 1 and ticker_id() not in (None, first))
+        assert not codes
+    assert codes == [0]
+
+
+@pytest.mark.slow
+def test_an_alerter_that_refuses_ends_nobody(
+    embedded_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that is taken, or a library that is missing: deciding goes on, and it is tried
+    again."""
+    monkeypatch.setattr(supervisor_module, "REFUSAL_SECONDS", 0.1)
+    refused = replace(embedded_settings, alerts=AlertSettings(("nosuch://host",)))
+    supervisor = Supervisor(refused, ("ticker", "alerter"))
+    with watched(supervisor) as codes:
+        first = ticker_id()
+        wait_for(lambda: supervisor.restarts >= 2, PATIENCE_SECONDS)
+        assert not codes
+        assert ticker_id() == first
     assert codes == [0]
 
 

@@ -62,7 +62,7 @@ class Scene:
         self.client = Client(settings=settings, options=ClientOptions(instance="i1"))
         assert self.client.wait_ready(60)
         self.host = Memory()
-        self.host.look = lambda: self.client._tables._loaded
+        self.host.look = lambda: self.client._tables._answers(NAME)
         self.instance = Instance(self.client, NAME, self.host, beat_seconds=0.5)
         self.await_word(lambda word: word.kind in ("CHANGE", "HEARTBEAT"))
 
@@ -151,6 +151,22 @@ def test_no_request_is_given_to_a_server_that_ends(scene: Scene) -> None:
     scene.command(2, "STOP", version="v1")
     scene.answer(2)
     assert scene.host.seen_loaded == [frozenset({("ranker", "v2")})]
+
+
+def test_two_instances_on_one_client_are_loaded_apart(scene: Scene) -> None:
+    """Each tells of its own experiment, and neither of those that have no instance here."""
+    host, pricer = Memory({("pricer", "v7"): "OK"}), frozenset({("pricer", "v7")})
+    other = Instance(scene.client, "pricer", host, beat_seconds=0.5)
+    try:
+        wait_for(lambda: scene.client._tables._answers("pricer") == pricer, 60)
+        scene.command(1, "DEPLOY")
+        scene.answer(1)
+        loaded = frozenset({("ranker", "v1"), ("ranker", "v2")})
+        wait_for(lambda: scene.client._tables._answers(NAME) == loaded, 60)
+        assert scene.client._tables._answers("pricer") == pricer
+        assert scene.client._tables._answers("without instance") is None
+    finally:
+        other.close()
 
 
 def test_what_fails_is_said_with_its_words(scene: Scene) -> None:

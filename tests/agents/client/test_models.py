@@ -33,6 +33,21 @@ def test_a_model_that_is_late_is_given_up_and_does_not_block_the_next() -> None:
         runner.close()
 
 
+class Tensor:
+    """A number only for some: of several elements, or on another device."""
+
+    def __float__(self) -> float:
+        raise RuntimeError("only one element tensors can be converted")
+
+
+@pytest.mark.parametrize("value", [Tensor(), 10**400, "\ud800", float("nan"), [1, 2], None])
+def test_what_cannot_be_told_is_answered_all_the_same(value: Any) -> None:
+    """Libraries raise what they like where a number is asked for; the model did answer."""
+    assert told(value) == (None, None)
+    if not isinstance(value, str):
+        assert numeric({"x": value}) is None
+
+
 def test_shadows_are_bounded() -> None:
     """With one running and room for one more, the third is refused; all that began are told."""
     runner, release, seen = Runner(1, 1, 2), threading.Event(), []

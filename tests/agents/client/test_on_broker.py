@@ -207,7 +207,8 @@ from tidegate.agents.settings import Settings
 
 settings = Settings(kafka={"bootstrap.servers": sys.argv[1]}, prefix=sys.argv[2],
                     state_dir=Path(sys.argv[3]))
-client = Client(settings=settings, options=ClientOptions(heartbeat_seconds=0.2))
+named = {"instance": sys.argv[4]} if sys.argv[4] else {}
+client = Client(settings=settings, options=ClientOptions(heartbeat_seconds=0.2, **named))
 assert client.wait_ready(60)
 while client.routing("ranker").routing is None:
     time.sleep(0.01)
@@ -229,15 +230,19 @@ assert os.waitpid(child, 0)[1] == 0
 """
 
 
+@pytest.mark.parametrize("name", ["", "web-7"])
 def test_a_forked_process_is_a_client_of_its_own(
-    embedded_settings: Settings, tmp_path: Path
+    embedded_settings: Settings, tmp_path: Path, name: str
 ) -> None:
-    """Parent and child draw alike, hear the same rollback, and confirm under two names."""
+    """Parent and child draw alike, hear the same rollback, and confirm under two ids.
+
+    Each names its own process, unless a name was given: that is kept by both.
+    """
     decider = Decider(embedded_settings)
     decider.publish(HALVES)
     process = subprocess.Popen([
         sys.executable, "-c", FORK, embedded_settings.bootstrap, embedded_settings.prefix,
-        str(tmp_path),
+        str(tmp_path), name,
     ])
     try:
         eventually(lambda: len({item.client_id for item in decider.applied("HEARTBEAT")}) == 2, 40)
@@ -248,6 +253,11 @@ def test_a_forked_process_is_a_client_of_its_own(
         process.wait()
     confirmed = {item.client_id for item in decider.applied() if item.rolled_back == ("b",)}
     assert len(confirmed) == 2
+    instances = {item.instance for item in decider.applied("HEARTBEAT")}
+    if name:
+        assert instances == {name}
+    else:
+        assert len(instances) == 2
     records = read_topic(embedded_settings, "predictions")
     units = {decode_as(Prediction, item.value).unit_id for item in records if item.value}
     assert units == {"unit-True", "unit-False"}

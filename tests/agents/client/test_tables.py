@@ -27,9 +27,9 @@ def rollback(variant: str = "b", generation: int = 2, **changes: Any) -> Control
     return Control(**{**values, **changes})
 
 
-def served(tables: Tables) -> set[str]:
+def served(tables: Tables, experiment: str = "ranker") -> set[str]:
     """Variants that answer anybody."""
-    table = tables.in_force["ranker"].table
+    table = tables.in_force[experiment].table
     assert table is not None
     return {assign(table, f"unit-{i}", "r").variant for i in range(500)}
 
@@ -225,3 +225,21 @@ def test_what_is_loaded_counts_at_once_and_for_tables_to_come() -> None:
     tables.load(None)
     tables.cut("ranker", ())
     assert served(tables) == {"a"}
+
+
+def test_what_is_loaded_for_one_experiment_is_no_word_about_others() -> None:
+    """Each is told of by itself; those that are never named answer with what was told of all."""
+    tables = Tables()
+    for name in ("ranker", "pricer", "other"):
+        tables.take_routing(routing({"a": 10_000, "b": 0}, experiment=name), 0)
+    tables.publish()
+    new, old = ("ranker", "v-b"), ("ranker", "v-a")
+    tables.load({new}, "ranker")
+    tables.load({old}, "pricer")
+    assert served(tables, "ranker") == {"b"}
+    assert served(tables, "pricer") == served(tables, "other") == {"a"}
+    tables.load({new})
+    assert served(tables, "ranker") == served(tables, "other") == {"b"}
+    assert served(tables, "pricer") == {"a"}
+    tables.load(None, "pricer")
+    assert served(tables, "pricer") == {"b"}

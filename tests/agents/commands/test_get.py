@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
+
 import pytest
 from rich.text import Text
 
@@ -188,6 +191,60 @@ def test_watch_shows_what_comes_until_it_is_stopped(
     last = answer.out.rsplit(f"{NAME}   g1", 1)[1]
     assert last.count("PAUSE ") == 1
     assert "lunch" in last
+
+
+def test_programs_watch_objects_one_a_line_when_something_changes(
+    embedded_settings: Settings, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands, then every change of view, table or decision; nothing is drawn or repeated."""
+    with LiveDecider(embedded_settings) as live:
+        live.world = running()
+        live.publish()
+        seen: set[str] = set()
+
+        class Watched(Tail):
+            """A person ends it; stops when all of that was seen."""
+
+            def poll(self, seconds: float) -> list[Record]:
+                if not seen:
+                    seen.add("begun")
+                    live.world.order("ABORT", reason="wrong model")
+                    live.world.tick(2_000)
+                    live.publish()
+                if {"commands", "decisions", "routing"} <= seen:
+                    raise KeyboardInterrupt
+                records = super().poll(seconds)
+                seen.update(record.topic.rpartition(".")[2] for record in records)
+                return records
+
+        monkeypatch.setattr(get, "Tail", Watched)
+        answer = run(embedded_settings, capsys, "get", NAME, "-w", "-o", "json")
+    facts = [json.loads(line) for line in answer.out.splitlines()]
+    assert answer.code == 130
+    assert len(facts) > 1
+    assert all(before != after for before, after in pairwise(facts))
+    assert facts[0]["decision"]["action"] == "APPLY"
+    last = facts[-1]
+    assert (last["decision"]["action"], last["view"]["phase"]) == ("ABORT", "ABORTED")
+    assert last["table"]["version"] == last["decision"]["version"]
+    assert last["weights"] == {"champion": 10_000, "challenger": 0}
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_programs_watch_the_list_when_it_changes(
+    embedded_settings: Settings, capsys: Captured, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    """One array a line, and no line while nothing happens."""
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("tidegate.agents.commands.get.time.sleep", sleep)
+    answer = run(embedded_settings, capsys, "get", "-w", "-o", output)
+    assert (answer.code, answer.out) == (130, "[]\n")
 
 
 def test_watching_all_repeats_the_list(

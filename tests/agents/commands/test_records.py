@@ -12,6 +12,7 @@ from tests.agents.commands.recorded import NAME, Recorder, now_ms, run, table
 from tests.schemas.samples import event
 from tidegate.agents.commands import events as events_command
 from tidegate.agents.commands.options import Output
+from tidegate.agents.commands.printing import Bar
 from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
 from tidegate.schemas.codec import decode_as, encode
@@ -28,7 +29,40 @@ def recorder(embedded_settings: Settings) -> Recorder:
     return Recorder(embedded_settings)
 
 
+# -- long logs
+
+
+def test_a_long_search_shows_how_far_it_has_come_to_people_only(
+    recorder: Recorder, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is looked through in vain is all of it; nothing is drawn where nobody looks."""
+    expected, done = [], []
+    monkeypatch.setattr(Bar, "expect", lambda bar, count: expected.append(count))
+    monkeypatch.setattr(Bar, "advance", lambda bar, count: done.append(count))
+    for number in range(300):
+        recorder.request("outcomes", event("outcome", request_id=f"r{number}"), "unknown")
+    answer = run(recorder.settings, capsys, "why", "unknown")
+    assert (answer.code, answer.err) == (1, "")
+    assert sum(expected) == sum(done) == 300
+    assert len([count for count in done if count]) > 1
+
+
 # -- events
+
+
+def test_records_that_a_registry_would_have_to_explain_are_passed_over(
+    recorder: Recorder, capsys: Captured
+) -> None:
+    """A stray frame with a schema id stands in nobody's way: agents write none."""
+    stray = b"\x00\x00\x00\x00\x07stray"
+    for topic in ("decisions", "commands", "routing"):
+        recorder.put(topic, stray)
+    recorder.decide(1, phase="PROMOTED")
+    recorder.put("dead-letters", stray, partition=0)
+    recorder.put("routing", table())
+    for words in (("events", NAME), ("status", NAME), ("get", NAME), ("dead-letters", "list")):
+        answer = run(recorder.settings, capsys, *words)
+        assert answer.code == 0, answer.err
 
 
 def test_decisions_are_sentences_in_order_and_once(recorder: Recorder, capsys: Captured) -> None:

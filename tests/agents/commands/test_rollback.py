@@ -10,6 +10,7 @@ import pytest
 from tests.agents.commands.recorded import NAME, Recorder, now_ms, run, table
 from tests.schemas.samples import event
 from tidegate.agents.client import Client
+from tidegate.agents.commands import rollback
 from tidegate.agents.commands.logs import experiment_partition
 from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
@@ -157,6 +158,68 @@ def test_a_repeated_rollback_finds_who_obeyed_long_ago(
     answer = run(recorder.settings, capsys, "rollback", NAME, "--reason", "again")
     assert answer.code == 0
     assert "confirmed by 1 of 1 live clients" in answer.out
+
+
+def test_a_repeated_rollback_that_no_decider_put_into_a_table_finds_them_too(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the decider down no table tells of the first order: who obeyed it is found anyway."""
+    monkeypatch.setattr(rollback, "_OBEYED_SECONDS", 0.1)
+    recorder.put("applied", says("a", rolled_back=["challenger"]))
+    for second in range(300):
+        recorder.tick("applied", now_ms() + second * 1_000)
+    recorder.put("applied", says("a", "HEARTBEAT"))
+    answer = run(
+        recorder.settings, capsys, "rollback", NAME, "--reason", "again", "--timeout", "3s"
+    )
+    assert answer.code == 0
+    assert "confirmed by 1 of 1 live clients" in answer.out
+
+
+def test_who_spoke_again_while_it_was_looked_for_counts_by_the_last_word(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking further back must not bring the dead to life, nor undo what was said since."""
+    monkeypatch.setattr(rollback, "_OBEYED_SECONDS", 0.1)
+    recorder.put("applied", says("gone", rolled_back=[]))
+    recorder.put("applied", says("deaf", rolled_back=["challenger"], generation=2))
+    for second in range(300):
+        recorder.tick("applied", now_ms() + second * 1_000)
+    recorder.put("applied", says("deaf", "HEARTBEAT"))
+    answer = run(
+        recorder.settings, capsys, "rollback", NAME, "--reason", "x", "--timeout", "500ms",
+        "-o", "json",
+    )  # fmt: skip
+    assert (answer.code, answer.json["live"], answer.json["missing"]) == (4, 1, ["deaf"])
+
+
+def test_words_of_instances_neither_confirm_nor_say_goodbye(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An instance tells what is loaded under its client's id; it runs no tables, and its end is
+    not the client's."""
+    recorder.put("applied", says("a", rolled_back=["challenger"]))
+    recorder.put("applied", says("a", servers=[]))
+    recorder.put("applied", says("b", rolled_back=[]))
+    recorder.put("applied", says("b", "GOODBYE", servers=[], experiment=NAME))
+    answer = run(
+        recorder.settings, capsys, "rollback", NAME, "--reason", "x", "--timeout", "200ms",
+        "-o", "json",
+    )  # fmt: skip
+    assert (answer.code, answer.json["live"], answer.json["missing"]) == (4, 2, ["b"])
+
+
+def test_records_with_a_registrys_id_stop_no_rollback(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody writes such frames to these topics: a stray one is passed over, and the order goes
+    out."""
+    for topic in ("routing", "applied"):
+        recorder.put(topic, b"\x00\x00\x00\x00\x07stray")
+    recorder.put("applied", says("a", rolled_back=["challenger"]))
+    answer = run(recorder.settings, capsys, "rollback", NAME, "--reason", "x")
+    assert answer.code == 0
+    assert len(orders(recorder.settings)) == 1
 
 
 def test_a_serving_client_obeys_and_confirms_without_decider_or_joiner(

@@ -9,7 +9,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tidegate.agents.breaks import recorded_breaks, write_break
-from tidegate.agents.commands.options import EXIT_DONE, Output
+from tidegate.agents.commands.options import EXIT_DONE, Output, Refused
 from tidegate.agents.commands.skipping import run_skip
 from tidegate.agents.hosting.snapshots import chunk_key, encode_manifest, manifest_key, pack
 from tidegate.agents.kafka import new_producer, read_topic
@@ -33,7 +33,7 @@ def skip(settings: Settings, begin: int, end: int, **changes: object) -> int:
 def refused(settings: Settings, begin: int, end: int, **changes: object) -> str:
     """Why a loss is not accepted; nothing is recorded then."""
     before = recorded_breaks(settings)
-    with pytest.raises(DefinitionError) as refusal:
+    with pytest.raises((DefinitionError, Refused)) as refusal:
         skip(settings, begin, end, **changes)
     assert recorded_breaks(settings) == before
     return str(refusal.value)
@@ -92,6 +92,16 @@ def test_what_cannot_be_lost_is_refused(kafka_settings: Settings) -> None:
     assert "has a record at offset 5" in refused(kafka_settings, 5, 6)
     assert "holds 0 to 19" in refused(kafka_settings, 5, 21)
     assert "holds 0 to 19" in refused(kafka_settings, 6, 6)
+
+
+def test_refused_is_another_answer_than_wrong_use(kafka_settings: Settings) -> None:
+    """What the logs say no to is 1; what cannot be meant is 2."""
+    log(kafka_settings, 20)
+    for begin, end in ((5, 6), (0, 1)):
+        with pytest.raises(Refused):
+            skip(kafka_settings, begin, end)
+    with pytest.raises(DefinitionError):
+        skip(kafka_settings, 5, 21)
 
 
 def test_a_hole_in_the_log_is_accepted_as_it_is(

@@ -40,6 +40,23 @@ def test_the_decision_that_ends_it(
     assert (outcome_of(last, None), outcome_of(last, 1)) == (release, one_step)
 
 
+def test_a_flag_is_not_waited_for(
+    embedded_settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no end: that is said at once, with where to look; one that was ended has."""
+    recorder = Recorder(embedded_settings)
+    recorder.decide(1, "REFUSED", phase="IDLE", step=-1)
+    assert run(embedded_settings, capsys, "status", NAME, "--timeout", "100ms").code == 4
+    recorder.decide(2, phase="RUNNING", step=-1)
+    recorder.decide(3, "REFUSED", phase="RUNNING", step=-1)
+    answer = run(embedded_settings, capsys, "status", NAME, "--timeout", "1h")
+    assert answer.code == 2
+    assert "a flag has no end" in answer.err
+    assert f"`tidegate get {NAME}`" in answer.err
+    recorder.decide(4, "ABORT", phase="ABORTED", step=-1)
+    assert run(embedded_settings, capsys, "status", NAME).code == 1
+
+
 def test_it_waits_for_a_decision_to_come(
     embedded_settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

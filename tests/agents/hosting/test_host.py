@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -70,6 +71,41 @@ def test_kept_partitions_go_on_from_memory(bench: Bench) -> None:
     assert set(bench.host.partitions) == {0, 2}
     assert offsets[TOPICS[0], 0] == 2
     assert bench.loads == 3
+
+
+def test_a_take_over_that_was_given_up_changes_nothing_when_it_ends(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread cannot be stopped: what it found late is old, and the partition's next take-over
+    has gone on."""
+    released = threading.Event()
+    adopted: list[Restored] = []
+    monkeypatch.setattr(
+        bench.checkpoints, "adopt", lambda partition, restored, ids: adopted.append(restored)
+    )
+
+    def slow(*_: object) -> Restored:
+        bench.loads += 1
+        if bench.loads == 1:
+            assert released.wait(30)
+            return Restored(None, None, (), (9,))
+        return bench.restored
+
+    async def scenario() -> None:
+        monkeypatch.setattr(host_module, "restore", slow)
+        given_up = asyncio.create_task(bench.host.assign(indexes(0)))
+        while bench.loads == 0:
+            await asyncio.sleep(0.01)
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        await bench.host.assign(indexes(0))
+        live = bench.host.partitions[0]
+        released.set()
+        await asyncio.get_running_loop().run_in_executor(None, bench.host._threads.shutdown)
+        assert bench.host.partitions[0] is live
+
+    asyncio.run(scenario())
+    assert adopted == [bench.restored]
 
 
 def test_a_split_partition_is_refused(bench: Bench) -> None:

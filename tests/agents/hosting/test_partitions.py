@@ -9,11 +9,13 @@ import pytest
 from tests.agents.counting import CountingHandler
 from tests.agents.hosting.bench import TOPICS
 from tests.streams.logs import fetch
-from tidegate.agents.hosting.partitions import Watermarks, check_positions, skipped_offsets
+from tidegate.agents.hosting.partitions import Watermarks, check_positions, place, skipped_offsets
+from tidegate.agents.hosting.restore import Restored
+from tidegate.agents.hosting.snapshots import pack
 from tidegate.schemas.breaks import Break, gaps_of
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.marks import Tick
-from tidegate.streams.folding import PartitionFold
+from tidegate.streams.folding import Checkpoint, PartitionFold
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,25 @@ def test_skipped_offsets_are_counted_once_they_are_passed() -> None:
         fold.feed(rank, fetch([Tick(5)], 0, 1))
     fold.drain()
     assert skipped_offsets(fold) == [0, 0, 7]
+
+
+def test_without_a_whole_checkpoint_cut_logs_are_refused() -> None:
+    """Numbers would begin at 0 again and be dropped in silence; uncut logs give the same again,
+    and where there was no checkpoint the logs' beginning is the beginning."""
+    torn = pack("joiner", "e1", Checkpoint(2, 40, (40, 0, 0), (1, 1, 1), b"state", "")).manifest
+    lost, never = Restored(None, None, (torn,), ()), Restored(None, None, (), ())
+    for restored, low, is_refused in (
+        (lost, (0, 7, 0), True), (lost, (0, 0, 0), False), (never, (0, 7, 0), False)
+    ):
+        fold = PartitionFold(2, 3, CountingHandler(2, lambda output: None))
+        held = Watermarks(low, (50, 50, 50))
+        if not is_refused:
+            place(fold, TOPICS, restored, held)
+            assert tuple(fold.merge.next_offsets) == low
+            continue
+        with pytest.raises(DefinitionError, match="at 40 records, but none is whole") as why:
+            place(fold, TOPICS, restored, held)
+        assert why.value.faults == (f"{TOPICS[1]}-2 begins at offset 7",)
 
 
 def test_a_checkpoint_of_another_merge_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -151,6 +152,45 @@ def test_another_engines_checkpoint_is_refused(settings: Settings) -> None:
     write(settings, records(packed(10)))
     with pytest.raises(DefinitionError, match="made by engine e1, this worker is engine e2"):
         restore(settings, "joiner", PARTITION, "e2")
+
+
+def manifest_of_an_earlier_version(released: int) -> bytes:
+    """A manifest as versions wrote it that knew no segments."""
+    fields = json.loads(encode_manifest(packed(released).manifest))
+    del fields["segments"]
+    return json.dumps(fields).encode()
+
+
+def test_an_earlier_versions_checkpoint_is_refused(settings: Settings) -> None:
+    """It is no deleted one: to fold from the beginning would use its numbers again."""
+    key = manifest_key("joiner", PARTITION, 10)
+    write(settings, [(key, manifest_of_an_earlier_version(10))])
+    with pytest.raises(DefinitionError, match="made by another version"):
+        restore(settings, "joiner", PARTITION, "e1")
+    write(settings, [(key, None)])
+    assert found(settings) is None
+    write(settings, [(key, manifest_of_an_earlier_version(10))])
+    write(settings, [(b"decider/1/%020d/0000" % number, b"x") for number in range(200)])
+    write(settings, records(packed(20, b"later")))
+    assert found(settings) == (20, b"later")
+
+
+@pytest.mark.parametrize(
+    ("engine", "barrier", "words"),
+    [("e1", "", None), ("e2", "", "made by engine e2"), ("e2", "e1", "left for this engine")],
+)
+def test_where_none_is_whole_only_ones_own_beginning_is_gone_back_to(
+    settings: Settings, engine: str, barrier: str, words: str | None
+) -> None:
+    """The same engine writes the same again; what another one wrote must not be written over."""
+    torn = packed(10, engine=engine, barrier=barrier)
+    write(settings, records(torn)[1:])
+    if words is None:
+        restored = restore(settings, "joiner", PARTITION, "e1")
+        assert (restored.manifest, restored.known) == (None, (torn.manifest,))
+        return
+    with pytest.raises(DefinitionError, match=words):
+        restore(settings, "joiner", PARTITION, "e1")
 
 
 def test_a_barrier_hands_over(settings: Settings) -> None:
