@@ -177,13 +177,13 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
         state.judged_from[f"{guardrail}/{candidate}"] = _since_now(state, guardrail, candidate)
     after = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
     # The generation's first table and every table of an applied manifest go out as they are:
-    # model versions, inclusion and salt stand in them too. A ring starts without other weights. A
-    # step that commands instances begins with a table of its own, although shares stay: its
-    # evidence is what its tables routed.
-    entered = proposal.step is not None or proposal.increment is not None
-    own = entered and state.strategy.back is not None
-    rings_differ = proposal.close_ring or (state.spec.rings and proposal.increment is not None)
-    return before != after or bool(own or proposal.spec or proposal.republish or rings_differ)
+    # model versions, inclusion and salt stand in them too. Whatever begins is judged on what its
+    # own tables routed, so it begins with a table although shares stay: without one it would
+    # never have data.
+    begins = state.first_table == state.key
+    return before != after or bool(
+        begins or proposal.spec or proposal.republish or proposal.close_ring
+    )
 
 
 def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: bool) -> None:

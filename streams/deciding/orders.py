@@ -166,7 +166,6 @@ def _resume(state: ExperimentState, order: Control) -> Proposal:
         said(order, "resumed"),
         Signal.RESUME,
         increment=state.increment,
-        republish=True,
         judged_anew=moves.every_guardrail(state),
     )
 
@@ -181,7 +180,6 @@ def _retry(state: ExperimentState, order: Control) -> Proposal:
             step=state.step,
             increment=0,
             shares=shares_at(state.spec, state.candidates, state.winner, state.step, 0),
-            republish=True,
             judged_anew=moves.every_guardrail(state),
         )
     if state.phase not in (Phase.ABORTED, Phase.ROLLED_BACK):
