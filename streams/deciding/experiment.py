@@ -10,6 +10,7 @@ from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams.deciding.checks import Check
 from tidegate.streams.deciding.deployment import Deployment
+from tidegate.streams.deciding.judged import carry_over, judge_anew
 from tidegate.streams.deciding.proposals import Proposal
 from tidegate.streams.estimation import Ledger, plan_of
 from tidegate.streams.guardrail_reading import Since
@@ -174,7 +175,7 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
     _move(state, proposal, log_time_ms)
     state.deployment.follow(state, phase_before, proposal, log_time_ms)
     for guardrail, candidate in proposal.judged_anew:
-        state.judged_from[f"{guardrail}/{candidate}"] = _since_now(state, guardrail, candidate)
+        judge_anew(state, guardrail, candidate)
     after = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
     # The generation's first table and every table of an applied manifest go out as they are:
     # model versions, inclusion and salt stand in them too. Whatever begins is judged on what its
@@ -187,7 +188,7 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
 
 
 def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: bool) -> None:
-    state.spec = spec
+    before, state.spec = state.spec, spec
     if new_generation:
         state.generation += 1
         state.winner = ""
@@ -197,6 +198,7 @@ def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: boo
         state.ledger = Ledger(plan_of(state.name, state.generation, spec))
     else:
         state.ledger.amend(plan_of(state.name, state.generation, spec))
+        carry_over(state, before)
 
 
 def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
@@ -225,14 +227,6 @@ def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
         state.approvals.append(list(proposal.approval))
     if proposal.held is not None:
         state.held = proposal.held
-
-
-def _since_now(state: ExperimentState, guardrail: int, candidate: str) -> Since:
-    metric = state.spec.guardrails[guardrail].metric
-    limit = state.spec.guardrails[guardrail].max or state.spec.guardrails[guardrail].min
-    if limit is None or state.spec.metrics[metric].quantile is None:
-        return Since(state.key)
-    return Since(state.key, *state.ledger.above(metric, candidate, limit.value))
 
 
 def chain(state: ExperimentState, record: bytes) -> None:

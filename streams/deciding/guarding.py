@@ -14,6 +14,7 @@ from tidegate.streams import guardrails
 from tidegate.streams.deciding import moves, rings
 from tidegate.streams.deciding.checks import Check
 from tidegate.streams.deciding.experiment import ExperimentState, Key
+from tidegate.streams.deciding.judged import mark_of
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.estimation import Ledger
@@ -39,11 +40,6 @@ def _cases(state: ExperimentState) -> Iterator[_Case]:
         for candidate in state.spec.candidates:
             since = state.judged_from.get(mark_of(index, candidate), _SINCE_EVER)
             yield state.spec, index, candidate, state.ledger, since
-
-
-def mark_of(index: int, candidate: str) -> str:
-    """Names a guardrail and a candidate in the state."""
-    return f"{index}/{candidate}"
 
 
 def readings(state: ExperimentState) -> list[Reading]:
