@@ -123,21 +123,36 @@ def await_person(grounds: Grounds) -> Proposal:
 
 
 def roll_back(state: ExperimentState, variant: str, grounds: Grounds, heir: str = "") -> Proposal:
-    """`variant` to 0 for the rest of the generation, its share to `heir`, by default control."""
+    """`variant` to 0 for the rest of the generation, its share to `heir`, by default control.
+
+    Where the release was decided for one variant, losing it ends the release, whoever else stood
+    by: what was tested beside it and lost must not follow it. Only a person can name another.
+    """
+    was_chosen = variant == state.winner
+    takes_over = heir not in ("", state.control)
+    if len(state.candidates) == 1 or (was_chosen and not takes_over):
+        return grounds.proposal(
+            Action.ROLLBACK,
+            Signal.ROLL_BACK,
+            variant=variant,
+            roll_back=variant,
+            winner="" if was_chosen else None,
+            shares=all_to(state.control),
+        )
     weights = dict(state.weights)
     weights[heir or state.control] += weights[variant]
     weights[variant] = 0
     shadow = {name: share for name, share in state.shadow.items() if name != variant}
-    # Where the release was decided for one variant, losing it ends the release, whoever else
-    # stood by at 0.
-    decided = state.phase in (Phase.PROMOTED, Phase.COMPLETED) and variant == state.winner
-    is_last = len(state.candidates) == 1 or decided
+    # Who serves everybody from now on is guarded, and what served before is kept, from now on.
+    is_anew = was_chosen and state.phase is Phase.PROMOTED
     return grounds.proposal(
         Action.ROLLBACK,
-        Signal.ROLL_BACK if is_last else Signal.DROP,
+        Signal.DROP,
         variant=variant,
         roll_back=variant,
-        winner="" if variant == state.winner else None,
+        step=state.step if is_anew else None,
+        increment=0 if is_anew else None,
+        winner=heir if was_chosen else None,
         shares=Shares(weights, shadow),
     )
 
