@@ -247,12 +247,14 @@ def test_flags_are_set_by_people(flag: World) -> None:
         {"blue": "10001"},
         {"blue": "0.5"},
         {"blue": "x"},
+        {"blue": "1" * 5_000},
+        {"blue": "²"},
         {"blue": "6000", "green": "6000"},
         {"blue": "1000", "champion": "1000"},
     ],
 )
 def test_shares_that_cannot_be_are_refused(flag: World, arguments: dict[str, str]) -> None:
-    """Whole basis points, known variants, sum 10,000."""
+    """Whole basis points, known variants, sum 10,000; not as many digits as Python refuses."""
     flag.order("SET", arguments=arguments)
     assert flag.last().action == "REFUSED"
     assert flag.last().weights == {"champion": 10_000, "blue": 0, "green": 0}
