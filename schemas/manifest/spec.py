@@ -132,7 +132,7 @@ class ExperimentSpec(Model):
 
     unit: Unit
     control: Name
-    variants: Annotated[dict[Name, VariantSpec], Field(min_length=1)]
+    variants: Annotated[dict[Name, VariantSpec], Field(min_length=1, max_length=255)]
     metrics: Annotated[dict[Name, Metric], Field(default_factory=dict)]
     objective: Name | None = None
     guardrails: Annotated[tuple[Guardrail, ...], Strict(False)] = ()

@@ -12,7 +12,7 @@ from dataclasses import replace
 from tidegate.schemas.errors import DefinitionError, EventError
 from tidegate.schemas.events import Control
 from tidegate.schemas.manifest.spec import ExperimentSpec
-from tidegate.streams.deciding import amendment, moves, rights
+from tidegate.streams.deciding import amendment, moves, rights, tables
 from tidegate.streams.deciding.experiment import (
     FLAG_STEP,
     ExperimentState,
@@ -89,15 +89,25 @@ def first_apply(order: Control, log_time_ms: int) -> ExperimentSpec | str:
     if order.parent is not None:
         return "APPLY refused: it was written against a manifest, and none was ever applied"
     try:
-        return ExperimentSpec.from_json(order.spec)
+        return _spec_in(order.experiment, order.spec)
     except EventError as error:
         return f"APPLY refused: {error.detail}"
+    except DefinitionError as error:
+        return f"APPLY refused: {error}"
 
 
 def said(order: Control, what: str) -> str:
     """The sentence of an order: what happens, by whom and why."""
     why = f": {order.reason}" if order.reason else ""
     return f"{what} by {order.actor}{why}"
+
+
+def _spec_in(name: str, text: str) -> ExperimentSpec:
+    spec = ExperimentSpec.from_json(text)
+    fault = tables.unroutable(name, spec)
+    if fault:
+        raise DefinitionError(f"clients would refuse its tables: {fault}")
+    return spec
 
 
 def _apply(state: ExperimentState, order: Control) -> Proposal:
@@ -108,7 +118,7 @@ def _apply(state: ExperimentState, order: Control) -> Proposal:
             "APPLY refused: the manifest in force is not the one it was written against;"
             " look at the difference again"
         )
-    spec = ExperimentSpec.from_json(order.spec)
+    spec = _spec_in(state.name, order.spec)
     fault = rights.may_not_loosen(state.spec, spec, order.role)
     if fault:
         return refused(f"APPLY refused: {fault}")

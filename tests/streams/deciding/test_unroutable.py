@@ -9,6 +9,7 @@ import pytest
 
 from tests.streams.deciding.site import Site
 from tests.streams.deciding.world import World, spec_of
+from tidegate.streams.routing import faults
 
 STEPS = (
     {"canary": {"weight": "10%", "hold": "60s", "min_samples": 100}},
@@ -68,3 +69,51 @@ def test_the_longest_times_and_texts_can_be_written() -> None:
     longest = World()
     longest.order("APPLY", written(("metrics", "conversion", "window_ms"), 24 * 86_400_000))
     assert longest.tables()[-1].reward_wait_ms == 24 * 86_400_000
+
+
+def listed(number: int, letters: int) -> dict[str, Any]:
+    """Overrides for so many groups of sixteen users each."""
+    users = [[f"{place:0{letters}}" for place in range(16)] for _ in range(number)]
+    when = [{"attribute": "user", "test": "in", "value": each} for each in users]
+    return {"overrides": [{"when": {"tests": [test]}, "variant": "challenger"} for test in when]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (listed(100, 13), "conditions take"),
+        ({**listed(93, 13), "unit": {"key": "\x01" * 255, "fallback": "\x01" * 254}}, "32768"),
+        ({"layer": {"name": "l", "share_bp": 1, "salt": "l", "slots": [[0, 20_000]]}}, "slot"),
+        ({"layer": {"name": "l", "share_bp": 1, "salt": "l", "slots": [[0, 5], [5, 3]]}}, "slot"),
+        (
+            {"layer": {"name": "l", "share_bp": 1, "salt": "l",
+                       "slots": [[place, place + 1] for place in range(0, 202, 2)]}},
+            "at most 100",
+        ),
+        ({"variants": {f"v{n}": {"model": "m", "version": "1"} for n in range(256)}}, "255"),
+    ],
+)  # fmt: skip
+def test_a_manifest_whose_tables_no_client_obeys_is_refused(
+    changes: dict[str, Any], said: str
+) -> None:
+    """Services would stay with what they knew, and a rollback would reach nobody by its table."""
+    world = World()
+    document = json.loads(spec_of(*STEPS).to_json())
+    if "variants" in changes:
+        changes["variants"] |= document["variants"]
+    world.order("APPLY", json.dumps({**document, **changes}))
+    assert (world.last().action, world.tables()) == ("REFUSED", [])
+    assert said in world.last().reason
+    running = world.apply(*STEPS)
+    world.order("APPLY", json.dumps({**document, **changes}), parent=running.digest())
+    assert world.last().action == "REFUSED"
+
+
+def test_the_longest_rules_that_are_accepted_are_obeyed() -> None:
+    """Overrides just below the limit: their table has no fault."""
+    world = World()
+    document = json.loads(spec_of(*STEPS).to_json())
+    world.order("APPLY", json.dumps({**document, **listed(93, 13)}))
+    assert world.last().action == "APPLY", world.last().reason
+    assert len(world.tables()[-1].rules or "") > 30_000
+    assert not faults(world.tables()[-1])
