@@ -54,10 +54,11 @@ def breach(state: ExperimentState) -> Proposal | None:
     within = rings.breach(state)
     if within is not None:
         return within
-    failing, candidates = [], state.candidates
+    failing, candidates, elsewhere = [], state.candidates, rings.judged_alone(state)
     for case in _cases(state):
-        _, _, candidate, _, _ = case
-        if candidate in candidates and guardrails.may_fail(*case):
+        _, index, candidate, _, _ = case
+        is_asked = candidate in candidates and index not in elsewhere
+        if is_asked and guardrails.may_fail(*case):
             item = guardrails.read(*case)
             if item.verdict is Verdict.FAIL:
                 failing.append(item)

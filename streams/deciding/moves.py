@@ -182,11 +182,14 @@ def every_guardrail(state: ExperimentState) -> tuple[tuple[int, str], ...]:
 
 
 def _below(state: ExperimentState) -> tuple[int, int] | None:
-    """The last canary increment at which candidates had less than now, or the ring before."""
+    """The last canary increment at which candidates had less than now, or the open ring before."""
     if state.phase not in (Phase.RUNNING, Phase.PAUSED) or state.strategy.back is not None:
         return None
-    if state.strategy.name == "rings" and state.increment > 0:
-        return state.step, state.increment - 1
+    if state.strategy.name == "rings":
+        # A closed ring would be passed at once: a step back that nothing follows from.
+        for increment in range(state.increment - 1, -1, -1):
+            if state.settings.rings[increment].name not in state.closed:
+                return state.step, increment
     reached_bp = sum(state.weights.get(name, 0) for name in state.candidates)
     for step in range(state.step, -1, -1):
         shares_bp = _canary_shares(state, step)
