@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tidegate.schemas.canonical import canonical_json
+from tidegate.schemas.manifest.deployment_rules import WHOLE_BP
 from tidegate.schemas.manifest.faults import Fault, Unreadable, meant, touches
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.schemas.manifest.step_rules import steps
 from tidegate.schemas.manifest.steps import Rings
 
-WHOLE_BP = 10_000
 CONDITIONS_BYTES_MAX = 31_000
 """Of all conditions as routing tables carry them: clients refuse tables whose rules are longer
 than 32,768 letters, and those hold units, a holdout and a layer too.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tidegate.schemas.manifest.steps import Step
@@ -61,15 +61,13 @@ def next_step(state: ExperimentState, grounds: Grounds, winner: str = "") -> Pro
             return finish(state, grounds, winner)
         return refused("PROMOTE refused: no step follows; promote a variant instead")
     chosen = winner or state.winner
-    if strategy_at(state.spec, step).name == "full":
-        left = state.candidates
-        chosen = chosen or (left[0] if len(left) == 1 else "")
-        if chosen:
-            return promote(state, chosen, grounds)
-        if grounds.automatic:
-            reason = f"{grounds.reason}; a person must promote one of {listing(left)}"
-            return stop(Grounds(reason, grounds.verdict, grounds.evidence, automatic=True))
-        return refused(f"PROMOTE refused: name the variant; candidates: {listing(left)}")
+    following = strategy_at(state.spec, step)
+    if following.name == "full":
+        return _promote_winner(state, chosen, grounds)
+    if following.back is not None and state.closed:
+        # Manifests that lead here are refused; one that was amended after a breach may still.
+        why = f"{following.name} would give {listing(state.closed)} the new version too"
+        return _ask(f"{why}, and a breach closed it to that", grounds)
     return grounds.proposal(
         Action.ADVANCE,
         Signal.ADVANCE,
@@ -79,6 +77,23 @@ def next_step(state: ExperimentState, grounds: Grounds, winner: str = "") -> Pro
         winner=chosen,
         shares=shares_at(state.spec, state.candidates, chosen, step, 0),
     )
+
+
+def _promote_winner(state: ExperimentState, chosen: str, grounds: Grounds) -> Proposal:
+    left = state.candidates
+    chosen = chosen or (left[0] if len(left) == 1 else "")
+    if chosen:
+        return promote(state, chosen, grounds)
+    if grounds.automatic:
+        return _ask(f"a person must promote one of {listing(left)}", grounds)
+    return refused(f"PROMOTE refused: name the variant; candidates: {listing(left)}")
+
+
+def _ask(why: str, grounds: Grounds) -> Proposal:
+    """What evidence alone cannot decide stops for a person, who is refused what cannot be."""
+    if not grounds.automatic:
+        return refused(f"PROMOTE refused: {why}")
+    return stop(replace(grounds, reason=f"{grounds.reason}; {why}"))
 
 
 def promote(state: ExperimentState, variant: str, grounds: Grounds) -> Proposal:

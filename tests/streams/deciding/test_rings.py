@@ -344,3 +344,20 @@ def test_a_step_back_with_only_closed_rings_below_is_a_rollback() -> None:
     assert (world.state.closed, world.state.increment) == (["staff"], 1)
     slow(world, "europe")
     assert (world.last().action, world.last().phase) == ("ROLLBACK", "ROLLED_BACK")
+
+
+def test_no_version_is_brought_to_instances_while_a_ring_is_closed() -> None:
+    """A manifest that is amended afterwards may still lead there: then a person decides."""
+    smoke = [{"request": {"x": 1}, "expect": 1}]
+    steps = {"rings": {**RINGS, "on_breach": "all"}}, {"blue_green": {"smoke": smoke}}
+    world = world_of()
+    serve(world, "staff", errors={"staff": 200})
+    assert world.state.closed == ["staff"]
+    world.order("APPLY", spec_of(*steps), parent=world.state.spec.digest())
+    assert world.state.generation == 1
+    for _ in range(4):
+        pass_ring(world, "europe", "others")
+    assert (world.last().action, world.last().phase) == ("PAUSE", "PAUSED")
+    assert "blue_green would give staff the new version too" in world.last().reason
+    world.order("PROMOTE", arguments={"to": "next"})
+    assert world.last().action == "REFUSED"
