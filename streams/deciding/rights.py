@@ -29,7 +29,8 @@ def unsigned(order: Control) -> str:
 def may_not_promote(state: ExperimentState, order: Control, target: int) -> str:
     """Why an order may not take the release to step `target`, or nothing.
 
-    A promotion that leaves out `approve` steps needs one of the roles of each.
+    A promotion that leaves out `approve` steps needs one of the roles of each, and leaves out
+    none that needs several people.
     """
     rights = state.spec.rights.promote
     if rights is not None and order.role not in rights:
@@ -40,6 +41,11 @@ def may_not_promote(state: ExperimentState, order: Control, target: int) -> str:
             return (
                 f"step {step + 1} waits for approval by {alternatives(approve.by)}, and this is"
                 f" {order.role!r}; use `tidegate approve`, or promote in that role"
+            )
+        if approve is not None and approve.approvals > 1:
+            return (
+                f"step {step + 1} waits for approval by {approve.approvals} people, and one cannot"
+                " stand for them; use `tidegate approve`"
             )
     return ""
 
