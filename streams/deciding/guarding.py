@@ -108,14 +108,15 @@ def without_data(state: ExperimentState) -> Move | None:
     the release; nor does one about shadows, who answer nobody in a step that serves.
     """
     for item in readings(state):
-        metric = state.spec.metrics[item.metric]
-        if item.candidate in state.candidates and metric.field != "disagreement":
-            # What a resume or a closed ring has set aside is no data of this step either.
-            since = state.judged_from.get(mark_of(item.guardrail, item.candidate), _SINCE_EVER)
-            table = max(since.table, state.first_table)
-            move = _withheld(item, state.ledger, table, item.candidate)
-            if move is not None:
-                return move
+        is_unseen = state.spec.metrics[item.metric].field == "disagreement"
+        if item.candidate not in state.candidates or item.on_breach == "alert" or is_unseen:
+            continue
+        # What a resume or a closed ring has set aside is no data of this step either.
+        since = state.judged_from.get(mark_of(item.guardrail, item.candidate), _SINCE_EVER)
+        table = max(since.table, state.first_table)
+        move = _withheld(item, state.ledger, table, item.candidate)
+        if move is not None:
+            return move
     for item in rings.running_readings(state):
         within = state.ledger.rings.by_name[rings.running_ring(state)]
         where = f"{item.candidate} in the ring"
@@ -133,7 +134,7 @@ def _withheld(item: Reading, ledger: Ledger, since: Key, where: str) -> Move | N
             f" requests of {where}: waiting, no data is no success"
         )
         return Move(Kind.HOLD, Verdict.NO_DATA, reason)
-    if item.verdict is Verdict.FAIL and item.on_breach != "alert":
+    if item.verdict is Verdict.FAIL:
         return Move(Kind.HOLD, Verdict.FAIL, f"waiting: {item.sentence}")
     return None
 
