@@ -110,6 +110,8 @@ def _new_generation(
     mixing = [name for name in changed if name in _MIXING]
     if _measured_otherwise(state.spec, spec):
         mixing.append("metrics")
+    if _compared_otherwise(state.spec, spec):
+        mixing.append("score_tolerance")
     if state.spec.rings and spec.rings and state.spec.rings != spec.rings:
         mixing.append("rings")
     if mixing:
@@ -125,6 +127,15 @@ def _measured_otherwise(before: ExperimentSpec, after: ExperimentSpec) -> bool:
     kept = before.metrics.keys() & after.metrics.keys()
     changed = any(before.metrics[name] != after.metrics[name] for name in kept)
     return changed or before.reward_wait_ms != after.reward_wait_ms
+
+
+def _compared_otherwise(before: ExperimentSpec, after: ExperimentSpec) -> bool:
+    """Whether what agreed with its shadow may not, or the reverse; nothing was compared before."""
+    tolerances = [
+        [step.shadow.score_tolerance for step in spec.release if step.shadow is not None]
+        for spec in (before, after)
+    ]
+    return bool(tolerances[0]) and tolerances[0][:1] != tolerances[1][:1]
 
 
 def _same_step(state: ExperimentState, spec: ExperimentSpec) -> bool:

@@ -13,6 +13,7 @@ from tidegate.streams.deciding.deployment import Deployment
 from tidegate.streams.deciding.judged import carry_over, judge_anew
 from tidegate.streams.deciding.proposals import Proposal
 from tidegate.streams.estimation import Ledger, plan_of
+from tidegate.streams.estimation.tally import set_aside
 from tidegate.streams.guardrail_reading import Since
 from tidegate.streams.rollout import Phase, next_phase
 from tidegate.streams.routing import allocate
@@ -205,6 +206,8 @@ def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
     entered = proposal.step is not None or proposal.increment is not None
     if proposal.step is not None:
         state.step, state.waits = proposal.step, proposal.waits
+        if state.strategy.name == "shadow":  # judged on what is compared from now on
+            state.ledger.shadows = set_aside(state.ledger.tallies, state.ledger.shadows)
     if proposal.increment is not None:
         state.increment = proposal.increment
     if proposal.winner is not None:
