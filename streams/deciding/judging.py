@@ -124,7 +124,7 @@ def step(state: ExperimentState, sight: Sight) -> Proposal | None:
     elif state.phase in STEPPING and state.candidates:
         move = strategy.decide(standing)
     else:
-        return None
+        return _watched(state, standing)
     if move is None:
         return None
     # When the evidence was looked at is a note for the strategy, not a decision.
@@ -136,6 +136,18 @@ def step(state: ExperimentState, sight: Sight) -> Proposal | None:
     if proposal is None or move.memo is None:
         return proposal
     return replace(proposal, commands=move.commands, memo=move.memo)
+
+
+def _watched(state: ExperimentState, standing: Standing) -> Proposal | None:
+    """While a release to instances is paused: what is wrong there takes it back all the same.
+
+    Without the note of its last move, for time-outs do not run in a pause: nobody is told again
+    what to do.
+    """
+    if state.phase is not Phase.PAUSED or state.strategy.back is None or not state.candidates:
+        return None
+    move = state.strategy.decide(replace(standing, memo={}))
+    return _proposal(state, move) if move is not None and move.kind is Kind.ROLL_BACK else None
 
 
 def _with_data(state: ExperimentState, standing: Standing, move: Move) -> Move:

@@ -97,8 +97,9 @@ def test_slots_are_in_use_while_candidates_serve_in_them(
 ) -> None:
     """What won serves after the end of its release; what left the layer is in no slot of it."""
     spec = spec_of({"canary": CANARY}, {"full": {}})
-    share_of = {"share_bp": 2_000, "salt": "s", "slots": ((0, 2_000),)}
-    slots = LayerShare.model_construct(name=other or "shop", **share_of)
+    slots = LayerShare.model_construct(
+        name=other or "shop", share_bp=2_000, salt="s", slots=((0, 2_000),)
+    )
     state = ExperimentState(NAME, spec.model_copy(update={"layer": slots}))
     state.weights = {"champion": 10_000 - share, "challenger": share}
     state.buckets = allocate(state.weights)
