@@ -21,7 +21,7 @@ from tidegate.streams.deciding.moves import last_increment
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.rollout import ENDED, Phase, Signal
 from tidegate.streams.strategies.base import Shares
-from tidegate.streams.wording import listing
+from tidegate.streams.wording import basis_points, listing
 
 _PARTS = (
     "unit",
@@ -60,7 +60,7 @@ def amend(state: ExperimentState, spec: ExperimentSpec, restart: bool, say: Say)
     increment, shares = _kept(state, spec)
     return Proposal(
         Action.APPLY,
-        say(f"applied ({told}); the statistics go on,"),
+        say(f"applied ({told}); the statistics go on{_now(shares, 'flag' in changed)},"),
         Signal.AMEND,
         spec=spec,
         increment=increment,
@@ -149,8 +149,20 @@ def _same_step(state: ExperimentState, spec: ExperimentSpec) -> bool:
     )
 
 
+def _now(shares: Shares | None, is_told: bool) -> str:
+    if shares is None or not is_told:
+        return ""
+    told = [f"{name} {basis_points(share)}" for name, share in sorted(shares.weights.items())]
+    return f", now {listing(told)}"
+
+
 def _kept(state: ExperimentState, spec: ExperimentSpec) -> tuple[int | None, Shares | None]:
-    """The running increment anew when its settings changed; else all stays as it is."""
+    """The running increment anew when its settings changed; else all stays as it is.
+
+    A flag whose shares are written otherwise moves to them; else it stays as people set it.
+    """
+    if state.phase is Phase.FLAG and spec.flag != state.spec.flag:
+        return 0, shares_at(spec, state.candidates, "", FLAG_STEP, 0)
     if state.phase not in (Phase.RUNNING, Phase.PAUSED) or state.waits:
         return None, None
     if spec.release[state.step] == state.spec.release[state.step]:

@@ -456,6 +456,20 @@ def test_a_flag_is_amended_in_place(flag: World) -> None:
     assert (decision.generation, decision.weights["blue"]) == (1, 2500)
 
 
+def test_a_flag_moves_to_shares_that_are_written_otherwise(flag: World) -> None:
+    """What a manifest says of the shares is done, but for whom it was taken from."""
+    flag.order("ROLLBACK", arguments={"variant": "green"})
+    shares = {"champion": "50%", "blue": "30%", "green": "20%"}
+    decision = amended(flag, candidates=THREE, flag={"weights": shares})
+    assert decision.generation == 1
+    assert decision.weights == {"champion": 7_000, "blue": 3_000, "green": 0}
+    assert "now blue 30 %, champion 70 % and green 0 %" in decision.reason
+    assert flag.tables()[-1].version == flag.state.first_table[1]
+    flag.order("SET", arguments={"blue": "0"})
+    again = amended(flag, candidates=THREE, flag={"weights": shares}, guardrails=[])
+    assert again.weights["blue"] == 0
+
+
 def test_a_promoted_release_is_amended_in_place(world: World) -> None:
     """Nothing begins anew when the winner serves already."""
     world.order("PROMOTE")
