@@ -14,7 +14,7 @@ from tidegate.agents.kafka import new_consumer, watermarks
 from tidegate.agents.settings import Settings
 from tidegate.agents.transport.flow import TopicPartition
 from tidegate.schemas.breaks import Gaps, follow, gaps_of
-from tidegate.schemas.errors import DefinitionError
+from tidegate.schemas.errors import DefinitionError, EventError
 from tidegate.schemas.topics import TOPICS, merged_topics
 from tidegate.streams.folding import PartitionFold, Segmented
 
@@ -151,13 +151,21 @@ def place(
     What is accepted as lost is passed over; a fold without state needs nothing before its logs.
 
     Raises:
-        DefinitionError: the logs no longer hold what comes after the checkpoint, or never did.
+        DefinitionError: the logs no longer hold what comes after the checkpoint, or never did;
+            or the state is that of a version that this one cannot follow.
     """
     fold.accept({rank: gaps for rank, gaps in held.gaps.items() if gaps})
     if restored.manifest is not None and restored.state is not None:
         check_ids(restored.manifest, topics, held.topic_ids)
         check_positions(restored.manifest.next_offsets, topics, fold.partition, held)
-        fold.load(restored.state, restored.segments)
+        try:
+            fold.load(restored.state, restored.segments)
+        except (EventError, KeyError, TypeError, ValueError) as error:
+            raise DefinitionError(
+                f"the state of partition {fold.partition} was made by engine"
+                f" {restored.manifest.engine}, and this version cannot read it ({error!r:.100}):"
+                " start the version that made it"
+            ) from error
     elif any(held.low):
         fold.start_at(held.low)
 

@@ -48,9 +48,13 @@ def to_state(state: ExperimentState) -> dict[str, Any]:
 
 
 def from_state(found: Mapping[str, Any]) -> ExperimentState:
-    """The inverse of `to_state`."""
+    """The inverse of `to_state`.
+
+    A state that an earlier version left at a barrier lacks what has been added since: that begins
+    as in an experiment of which nothing is known.
+    """
     state = ExperimentState(
-        spec=ExperimentSpec.from_json(found["spec"]),
+        spec=ExperimentSpec.accepted(found["spec"]),
         phase=Phase(found["phase"]),
         buckets=tuple(
             BucketRange(variant=variant, start=start, end=end)
@@ -62,10 +66,10 @@ def from_state(found: Mapping[str, Any]) -> ExperimentState:
             pair: Since(_key(table), requests, beyond)
             for pair, (table, requests, beyond) in found["judged_from"].items()
         },
-        checks={pair: Check(*item) for pair, item in found["checks"].items()},
+        checks={pair: Check(*item) for pair, item in found.get("checks", {}).items()},
         unconfirmed=[Unconfirmed(*item) for item in found["unconfirmed"]],
-        deployment=Deployment.from_state(found["deployment"]),
-        **{name: found[name] for name in _PLAIN},
+        deployment=Deployment.from_state(found.get("deployment", Deployment().to_state())),
+        **{name: found[name] for name in _PLAIN if name in found},
     )
     state.ledger = Ledger.from_state(
         plan_of(state.name, state.generation, state.spec), found["ledger"]

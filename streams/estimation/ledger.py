@@ -258,8 +258,8 @@ class Ledger:
         """The ledger that `to_state` told of, under the same plan."""
         ledger = cls(plan)
         ledger._load(state)
-        ledger.rings.load(state["rings"])
-        ledger._trails.load(state["trails"])
+        ledger.rings.load(state.get("rings", {}))
+        ledger._trails.load(state.get("trails", ledger._trails.to_state()))
         return ledger
 
     def amend(self, plan: Plan) -> None:

@@ -52,9 +52,10 @@ class Tally:
         return asdict(self)
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `to_state` gave."""
+        """Takes over what `to_state` gave; what an earlier version did not count begins at 0."""
         for item in fields(self):
-            setattr(self, item.name, copy(state[item.name]))
+            if item.name in state:
+                setattr(self, item.name, copy(state[item.name]))
 
 
 @dataclass(slots=True)

@@ -9,11 +9,13 @@ import pytest
 from tests.agents.counting import CountingHandler
 from tests.agents.hosting.bench import TOPICS
 from tests.streams.logs import fetch
-from tidegate.agents.hosting.partitions import Watermarks, check_positions, skipped_offsets
+from tidegate.agents.hosting.partitions import Watermarks, check_positions, place, skipped_offsets
+from tidegate.agents.hosting.restore import Restored
+from tidegate.agents.hosting.snapshots import pack
 from tidegate.schemas.breaks import Break, gaps_of
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.marks import Tick
-from tidegate.streams.folding import PartitionFold
+from tidegate.streams.folding import Checkpoint, PartitionFold
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,24 @@ def test_skipped_offsets_are_counted_once_they_are_passed() -> None:
         fold.feed(rank, fetch([Tick(5)], 0, 1))
     fold.drain()
     assert skipped_offsets(fold) == [0, 0, 7]
+
+
+def test_a_state_that_this_version_cannot_read_is_refused_with_a_remedy() -> None:
+    """One of another version, left at a barrier: no stack trace, but what to start."""
+    fold = PartitionFold(2, 3, Unreadable(2, lambda _: None))
+    checkpoint = Checkpoint(2, 9, (3, 3, 3), (1, 1, 1), fold.dump(), "mine")
+    packed = pack("joiner", "theirs", checkpoint)
+    restored = Restored(packed.manifest, checkpoint.state, (), ())
+    with pytest.raises(DefinitionError, match=r"engine theirs.*KeyError.*start the version"):
+        place(fold, TOPICS, restored, Watermarks((0, 0, 0), (9, 9, 9), {}, ()))
+
+
+class Unreadable(CountingHandler):
+    """Looks for what is not there."""
+
+    def load(self, state: bytes) -> None:
+        """A key that came later."""
+        raise KeyError("shadowed")
 
 
 def test_a_checkpoint_of_another_merge_is_refused() -> None:
