@@ -26,8 +26,8 @@ from tidegate.schemas.codec import decode_as
 from tidegate.schemas.errors import DefinitionError, EventError
 from tidegate.schemas.events import Applied, Routing
 from tidegate.schemas.marks import Tick, read_mark
+from tidegate.streams.deciding.clients import LIVE_MS
 
-LIVE_MS = 15_000
 _RECORDS_MAX = 500_000
 _POLL_SECONDS = 0.05
 

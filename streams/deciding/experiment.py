@@ -13,6 +13,7 @@ from tidegate.streams.deciding.deployment import Deployment
 from tidegate.streams.deciding.judged import carry_over, judge_anew
 from tidegate.streams.deciding.proposals import Proposal
 from tidegate.streams.estimation import Ledger, plan_of
+from tidegate.streams.estimation.strata import Key
 from tidegate.streams.estimation.tally import set_aside
 from tidegate.streams.guardrail_reading import Since
 from tidegate.streams.rollout import Phase, next_phase
@@ -22,9 +23,6 @@ from tidegate.streams.strategies.base import ALL_BP
 
 FLAG_STEP = -1
 BEGINNING = (0, 0)
-
-Key = tuple[int, int]
-"""(epoch, version)."""
 
 
 @dataclass(slots=True)

@@ -10,8 +10,9 @@ from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams.deciding.checks import Check
 from tidegate.streams.deciding.deployment import Deployment
-from tidegate.streams.deciding.experiment import ExperimentState, Key, Unconfirmed
+from tidegate.streams.deciding.experiment import ExperimentState, Unconfirmed
 from tidegate.streams.estimation import Ledger, plan_of
+from tidegate.streams.estimation.strata import Key
 from tidegate.streams.guardrail_reading import Since
 from tidegate.streams.rollout import Phase
 

@@ -13,21 +13,19 @@ from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail
 from tidegate.streams import guardrails
 from tidegate.streams.deciding import moves, rings
 from tidegate.streams.deciding.checks import Check
-from tidegate.streams.deciding.experiment import ExperimentState, Key
+from tidegate.streams.deciding.experiment import ExperimentState
 from tidegate.streams.deciding.judged import mark_of
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.estimation import Ledger
 from tidegate.streams.estimation.plan import watch_of
-from tidegate.streams.guardrail_reading import Reading, Since
+from tidegate.streams.estimation.strata import Key
+from tidegate.streams.guardrail_reading import SEVERITY, Reading, Since
 from tidegate.streams.rollout import Phase
 from tidegate.streams.strategies.base import Kind, Move, Verdict
 from tidegate.streams.wording import count, duration
 
 GUARDED = frozenset({Phase.RUNNING, Phase.PAUSED, Phase.PROMOTED, Phase.FLAG})
-
-SEVERITY = ("rollback", "step_back", "pause", "alert")
-"""Of several guardrails that fail the gravest answer counts."""
 
 _SINCE_EVER = Since()
 

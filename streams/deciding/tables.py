@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tidegate.schemas.events import Routing, Variant
 from tidegate.schemas.manifest.spec import ExperimentSpec
-from tidegate.streams.deciding.experiment import ExperimentState, Key, decision_id
+from tidegate.streams.deciding.experiment import ExperimentState, decision_id
 from tidegate.streams.deciding.population import rules_of
+from tidegate.streams.estimation.strata import Key
 from tidegate.streams.routing import allocate, faults
 from tidegate.streams.strategies.base import ALL_BP
 
