@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail, Metric
 from tidegate.streams.estimation import Ledger
+from tidegate.streams.estimation.strata import Key
 from tidegate.streams.strategies.base import Verdict
 
-Key = tuple[int, int]
-"""(epoch, version) of a routing table."""
+SEVERITY = ("rollback", "step_back", "pause", "alert")
+"""Answers to a breach, the gravest first: of several guardrails that fail it counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,7 +233,9 @@ def _may_be_worse(case: Case) -> bool:
 def _above(case: Case) -> tuple[int, int]:
     """Requests, and those above the bound of a quantile, since evidence counts."""
     requests, beyond = case.ledger.above(case.guardrail.metric, case.candidate, case.limit)
-    return requests - case.since.requests, beyond - case.since.beyond
+    requests = max(0, requests - case.since.requests)
+    # Counts that begin anew under a changed bound must never look like fewer than none.
+    return requests, min(requests, max(0, beyond - case.since.beyond))
 
 
 def _is_relative(case: Case) -> bool:

@@ -28,7 +28,7 @@ def difference(expected: Any, found: Any, tolerance: float = 0.0, name: str = "a
     if isinstance(expected, list):
         return _in_list(expected, found, tolerance, name)
     if _is_number(expected) and _is_number(found):
-        if math.isfinite(found) and abs(found - expected) <= tolerance:
+        if _is_near(expected, found, tolerance):
             return ""
     elif type(expected) is type(found) and expected == found:
         return ""
@@ -59,6 +59,13 @@ def _in_list(expected: list[Any], found: Any, tolerance: float, name: str) -> st
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_near(expected: float, found: float, tolerance: float) -> bool:
+    try:
+        return math.isfinite(found) and abs(found - expected) <= tolerance
+    except OverflowError:  # JSON has whole numbers that no float can hold
+        return expected == found
 
 
 def _shown(value: Any) -> str:

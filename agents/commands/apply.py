@@ -97,7 +97,7 @@ def running_spec(settings: Settings, experiment: str) -> ExperimentSpec | None:
             f" {settings.topic('control')} any longer, so the change cannot be told from what"
             " runs. Keep control as long as experiments run (tidegate topics check)."
         )
-    return ExperimentSpec.from_json(order.spec)
+    return ExperimentSpec.accepted(order.spec)
 
 
 def _order_behind(settings: Settings, decision: Decision) -> Control | None:

@@ -6,7 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tidegate.agents.commands.logs import decisions_newest_first, decoded, require_topics
+from tidegate.agents.commands.logs import (
+    decisions_newest_first,
+    decoded,
+    require_topics,
+    tables,
+)
 from tidegate.agents.commands.options import Output, Refused
 from tidegate.agents.commands.orders import give_order, new_order
 from tidegate.agents.commands.printing import (
@@ -18,13 +23,14 @@ from tidegate.agents.commands.printing import (
 from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import DefinitionError
-from tidegate.schemas.events import Decision
+from tidegate.schemas.events import Decision, Routing
 from tidegate.schemas.manifest import ExperimentSpec
 from tidegate.schemas.manifest.layer_reading import read_layer
+from tidegate.streams.assignment import BUCKETS
 from tidegate.streams.deciding.layers import PHASE
-from tidegate.streams.rollout import ENDED, Phase
-
-_SERVING = frozenset(str(phase) for phase in Phase if phase not in ENDED and phase != Phase.IDLE)
+from tidegate.streams.rollout import ENDED
+from tidegate.streams.routing import weights_of
+from tidegate.streams.rules import read_rules
 
 
 def declare_layer(
@@ -93,11 +99,14 @@ def run_release(
         Refused: the experiment still runs in them, or has none.
     """
     allotted = _allotment(settings, layer)
-    last = next(decisions_newest_first(settings, experiment), None)
-    if last is not None and last.phase in _SERVING:
+    last, table = next(decisions_newest_first(settings, experiment), None), None
+    if last is not None:
+        table = tables(settings).get(experiment)
+    if last is not None and table is not None and _serves(table, layer, last.phase):
+        end = "rollback" if last.phase in ENDED else "abort"
         raise Refused(
             f"{experiment} is {last.phase} and serves in its slots of {layer}. End it first"
-            f" (`tidegate abort {experiment}`), or apply it without the layer."
+            f" (`tidegate {end} {experiment}`), or apply it without the layer."
         )
     order = new_order(
         layer, "RELEASE", actor, reason, {"experiment": experiment}, parent=allotted["digest"],
@@ -106,6 +115,14 @@ def run_release(
     decision = give_order(settings, order, seconds)
     print_facts(decision_facts(decision), output, lambda _: [decision_line(decision)])
     return 0
+
+
+def _serves(table: Routing, layer: str, phase: str) -> bool:
+    """Whether units of the layer get candidates: also after the end, of what won."""
+    found = read_rules(table.rules or "{}").layer
+    if found is None or found.name != layer:
+        return False
+    return phase not in ENDED or weights_of(table)[table.control] < BUCKETS
 
 
 def run_list(settings: Settings, output: Output) -> int:

@@ -14,7 +14,7 @@ from tidegate.agents.kafka import new_consumer, watermarks
 from tidegate.agents.settings import Settings
 from tidegate.agents.transport.flow import TopicPartition
 from tidegate.schemas.breaks import Gaps, follow, gaps_of
-from tidegate.schemas.errors import DefinitionError
+from tidegate.schemas.errors import DefinitionError, EventError
 from tidegate.schemas.topics import TOPICS, merged_topics
 from tidegate.streams.folding import PartitionFold, Segmented
 
@@ -159,14 +159,22 @@ def place(
     What is accepted as lost is passed over; a fold without state needs nothing before its logs.
 
     Raises:
-        DefinitionError: the logs no longer hold what comes after the checkpoint, or never did; or
-            no checkpoint is whole, and they no longer hold what would take its place.
+        DefinitionError: the logs no longer hold what comes after the checkpoint, or never did;
+            no checkpoint is whole, and they no longer hold what would take its place; or the state
+            is that of a version that this one cannot follow.
     """
     fold.accept({rank: gaps for rank, gaps in held.gaps.items() if gaps})
     if restored.manifest is not None and restored.state is not None:
         check_ids(restored.manifest, topics, held.topic_ids)
         check_positions(restored.manifest.next_offsets, topics, fold.partition, held)
-        fold.load(restored.state, restored.segments)
+        try:
+            fold.load(restored.state, restored.segments)
+        except (EventError, KeyError, TypeError, ValueError) as error:
+            raise DefinitionError(
+                f"the state of partition {fold.partition} was made by engine"
+                f" {restored.manifest.engine}, and this version cannot read it ({error!r:.100}):"
+                " start the version that made it"
+            ) from error
     elif restored.known and any(held.low):
         newest = restored.known[-1]
         raise DefinitionError(

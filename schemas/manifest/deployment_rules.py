@@ -14,6 +14,9 @@ from tidegate.schemas.manifest.deployments import (
 from tidegate.schemas.manifest.faults import Fault, Path, Unreadable, touches, unread_fields
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.schemas.manifest.step_rules import steps
+from tidegate.schemas.manifest.steps import Rings
+
+WHOLE_BP = 10_000
 
 
 def deployment_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
@@ -45,6 +48,34 @@ def deployment_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[F
                 "control and the candidate are the same model and version",
                 "give the candidate a version of its own; instances tell versions apart by it",
             )
+
+
+def whole_population_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
+    """Nobody is kept from a version that will be the only one that runs."""
+    if ("release",) in unreadable:
+        return
+    names = [item.strategy for item in spec.release if isinstance(item.settings, DEPLOYMENTS)]
+    if not names:
+        return
+    kept_out: list[tuple[Path, str]] = [
+        (("spec", word), word)
+        for word in ("targeting", "holdout", "layer")
+        if getattr(spec, word) is not None
+    ]
+    if spec.inclusion_bp < WHOLE_BP and ("inclusion",) not in unreadable:
+        kept_out.append((("spec", "inclusion"), "inclusion"))
+    kept_out += [
+        (("spec", "release", index, "rings", "on_breach"), "on_breach: ring")
+        for index, rings in steps(spec, Rings)
+        if rings.on_breach == "ring"
+    ]
+    for path, word in kept_out:
+        yield Fault(
+            path,
+            f"{names[-1]} leaves instances with nothing but the new version, so whoever"
+            f" {word} keeps out would be served it all the same",
+            f"remove {word}, or end the release with full",
+        )
 
 
 def blue_green_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:

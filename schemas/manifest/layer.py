@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from tidegate.schemas.manifest.schedule import DERIVED, Interval
+from tidegate.schemas.manifest.schedule import DERIVED
 from tidegate.schemas.manifest.types import Model, Name, ShareBp, Text
+
+Slot = Annotated[tuple[int, int], Strict(False)]
 
 
 class LayerShare(Model):
@@ -20,7 +22,7 @@ class LayerShare(Model):
     name: Name
     share_bp: Annotated[ShareBp, Field(alias="share", gt=0)]
     salt: Annotated[Text | None, *DERIVED] = None
-    slots: Annotated[tuple[Interval, ...] | None, Strict(False), *DERIVED] = None
+    slots: Annotated[tuple[Slot, ...] | None, Strict(False), *DERIVED] = None
 
     @property
     def is_allotted(self) -> bool:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from tidegate.schemas.manifest.faults import Fault, Path, Unreadable, unread_fields
 from tidegate.schemas.manifest.spec import ExperimentSpec, Metric
-from tidegate.schemas.topics import DAY_MS, TOPICS
+from tidegate.schemas.topics import DAY_MS
 
+WINDOW_DAYS_MAX = 24
+"""Predictions and tables tell it as milliseconds in 32 bits; outcomes are kept for longer."""
 _OUTCOME_WORDS = ("window", "aggregate", "default", "range")
 
 
@@ -57,12 +59,11 @@ def _outcome_metric(path: Path, metric: Metric, unread: frozenset[str]) -> Itera
             yield Fault(path, "outcomes need a window", remedy)
     elif metric.window_ms == 0:
         yield Fault((*path, "window"), "nothing could arrive in no time", "write 1s or more")
-    elif metric.window_ms > TOPICS["outcomes"].retention_ms:
-        days = TOPICS["outcomes"].retention_ms // DAY_MS
+    elif metric.window_ms > WINDOW_DAYS_MAX * DAY_MS:
         yield Fault(
             (*path, "window"),
-            f"it is longer than outcomes are kept ({days} days)",
-            f"write {days}d or less",
+            f"outcomes are waited for {WINDOW_DAYS_MAX} days at most",
+            f"write {WINDOW_DAYS_MAX}d or less",
         )
     if metric.aggregate is None and "aggregate" not in unread:
         yield Fault(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tidegate.schemas.canonical import canonical_json
+from tidegate.schemas.manifest.deployment_rules import WHOLE_BP
 from tidegate.schemas.manifest.faults import Fault, Unreadable, meant, touches
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.schemas.manifest.step_rules import steps
 from tidegate.schemas.manifest.steps import Rings
 
-WHOLE_BP = 10_000
-CONDITIONS_BYTES_MAX = 30_000
-"""Of all conditions as routing tables carry them: clients refuse tables whose rules are longer."""
+CONDITIONS_BYTES_MAX = 31_000
+"""Of all conditions as routing tables carry them: clients refuse tables whose rules are longer
+than 32,768 letters, and those hold units, a holdout and a layer too.
+"""
 
 
 def population_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
@@ -60,12 +62,17 @@ def override_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fau
 
 def condition_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
     """A routing table is no list of users."""
-    segments = [
-        *(spec.targeting or ()),
-        *(item.when for item in spec.overrides if item.when is not None),
-        *(ring.when for _, step in steps(spec, Rings) for ring in step.rings or ()),
+    rings = [ring for _, step in steps(spec, Rings) for ring in step.rings or ()]
+    carried = [
+        *(item.to_condition() for item in spec.targeting or ()),
+        *(
+            {"when": item.when.to_condition(), "variant": item.variant}
+            for item in spec.overrides
+            if item.when is not None
+        ),
+        *({"name": ring.name, "when": ring.when.to_condition(), "open": False} for ring in rings),
     ]
-    size = sum(len(canonical_json(item.to_condition()).encode()) for item in segments)
+    size = sum(len(canonical_json(item).encode()) + 1 for item in carried)
     if size > CONDITIONS_BYTES_MAX:
         yield Fault(
             ("spec",),

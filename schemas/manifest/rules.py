@@ -14,6 +14,7 @@ from tidegate.schemas.manifest.deployment_rules import (
     concurrent_rules,
     deployment_rules,
     rolling_rules,
+    whole_population_rules,
 )
 from tidegate.schemas.manifest.faults import (
     Fault,
@@ -111,6 +112,7 @@ RULES: tuple[Rule, ...] = (
     bandit_rules,
     ring_rules,
     deployment_rules,
+    whole_population_rules,
     blue_green_rules,
     rolling_rules,
     concurrent_rules,

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, Strict, ValidationInfo, WithJsonSchema, model_validator
 
+from tidegate.schemas.limits import TIME_MS_MAX
 from tidegate.schemas.manifest.types import Model, Text
+from tidegate.schemas.topics import DAY_MS
 
 LOCAL_TIME = r"^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d)$"
 WEEKLY = (
@@ -100,7 +102,9 @@ Weekly = Annotated[
     _checked(weekly_parts),
     WithJsonSchema({"type": "string", "pattern": WEEKLY, "examples": ["fri 16:00 - mon 08:00"]}),
 ]
-Interval = Annotated[tuple[int, int], Strict(False)]
+TimeMs = Annotated[int, Field(ge=-DAY_MS, le=TIME_MS_MAX)]
+"""ms since 1970, which has not begun yet in some time zones."""
+Interval = Annotated[tuple[TimeMs, TimeMs], Strict(False)]
 
 
 class Freeze(Model):
@@ -135,9 +139,9 @@ class Schedule(Model):
     time_zone: Text = "UTC"
     start: LocalTime | None = None
     freeze: Annotated[tuple[Freeze, ...], Strict(False), Field(max_length=50)] = ()
-    start_ms: Annotated[int | None, *DERIVED] = None
+    start_ms: Annotated[TimeMs | None, *DERIVED] = None
     frozen: Annotated[tuple[Interval, ...] | None, Strict(False), *DERIVED] = None
-    known_until_ms: Annotated[int | None, *DERIVED] = None
+    known_until_ms: Annotated[TimeMs | None, *DERIVED] = None
 
     @property
     def written(self) -> tuple[str, str | None, tuple[Freeze, ...]]:

@@ -132,7 +132,7 @@ class ExperimentSpec(Model):
 
     unit: Unit
     control: Name
-    variants: Annotated[dict[Name, VariantSpec], Field(min_length=1)]
+    variants: Annotated[dict[Name, VariantSpec], Field(min_length=1, max_length=255)]
     metrics: Annotated[dict[Name, Metric], Field(default_factory=dict)]
     objective: Name | None = None
     guardrails: Annotated[tuple[Guardrail, ...], Strict(False)] = ()
@@ -180,12 +180,7 @@ class ExperimentSpec(Model):
         """
         from tidegate.schemas.manifest.rules import broken_rules
 
-        try:
-            spec = cls.model_validate_json(text, by_alias=False, by_name=True)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise EventError("value", f"spec.{place}: {first['msg']}") from error
+        spec = cls.accepted(text)
         faults = broken_rules(spec)
         if faults:
             raise EventError("value", faults[0].text())
@@ -194,3 +189,17 @@ class ExperimentSpec(Model):
         if spec.schedule is not None and not spec.schedule.is_resolved:
             raise EventError("value", "spec.schedule: its times are not in UTC; use tidegate apply")
         return spec
+
+    @classmethod
+    def accepted(cls, text: str) -> ExperimentSpec:
+        """A spec that runs already: rules that a later version adds do not stop it.
+
+        Raises:
+            EventError: `value`, when the text is not the wire form.
+        """
+        try:
+            return cls.model_validate_json(text, by_alias=False, by_name=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise EventError("value", f"spec.{place}: {first['msg']}") from error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -14,6 +15,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from tidegate.schemas.limits import NAME_BYTES_MAX
 from tidegate.schemas.manifest import notation
 
 
@@ -37,9 +39,31 @@ def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _lasts(value: int) -> int:
+    if value > DURATION_MS_MAX:
+        days = DURATION_MS_MAX // 86_400_000
+        raise ValueError(f"it is longer than {days} days; write {days}d or less")
+    return value
+
+
+def _fits(value: str) -> str:
+    """Records count bytes, and a letter may take four."""
+    size = len(value.encode())
+    if size > NAME_BYTES_MAX:
+        raise ValueError(f"{value:.20} takes {size} bytes; write {NAME_BYTES_MAX} bytes or less")
+    return value
+
+
+DURATION_MS_MAX: Final = 3_660 * 86_400_000
+"""Ten years: what is added to a time stays a time."""
+
 _SHARE_PATTERN = notation.PERCENT
 DurationMs = Annotated[
-    int, _written(notation.parse_duration_ms), Field(ge=0), _text(notation.DURATION, "30m")
+    int,
+    _written(notation.parse_duration_ms),
+    Field(ge=0),
+    AfterValidator(_lasts),
+    _text(notation.DURATION, "30m"),
 ]
 ShareBp = Annotated[
     int, _written(notation.parse_share_bp), Field(ge=0, le=10_000), _text(_SHARE_PATTERN, "5%")
@@ -52,7 +76,7 @@ Probability = Annotated[
 ]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_listed), Field(min_length=1)]
-Text = Annotated[str, Field(min_length=1, max_length=255)]
+Text = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_fits)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
 
 

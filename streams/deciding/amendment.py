@@ -21,7 +21,7 @@ from tidegate.streams.deciding.moves import last_increment
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.rollout import ENDED, Phase, Signal
 from tidegate.streams.strategies.base import Shares
-from tidegate.streams.wording import listing
+from tidegate.streams.wording import basis_points, listing
 
 _PARTS = (
     "unit",
@@ -60,7 +60,7 @@ def amend(state: ExperimentState, spec: ExperimentSpec, restart: bool, say: Say)
     increment, shares = _kept(state, spec)
     return Proposal(
         Action.APPLY,
-        say(f"applied ({told}); the statistics go on,"),
+        say(f"applied ({told}); the statistics go on{_now(shares, 'flag' in changed)},"),
         Signal.AMEND,
         spec=spec,
         increment=increment,
@@ -110,6 +110,8 @@ def _new_generation(
     mixing = [name for name in changed if name in _MIXING]
     if _measured_otherwise(state.spec, spec):
         mixing.append("metrics")
+    if _compared_otherwise(state.spec, spec):
+        mixing.append("score_tolerance")
     if state.spec.rings and spec.rings and state.spec.rings != spec.rings:
         mixing.append("rings")
     if mixing:
@@ -127,6 +129,15 @@ def _measured_otherwise(before: ExperimentSpec, after: ExperimentSpec) -> bool:
     return changed or before.reward_wait_ms != after.reward_wait_ms
 
 
+def _compared_otherwise(before: ExperimentSpec, after: ExperimentSpec) -> bool:
+    """Whether what agreed with its shadow may not, or the reverse; nothing was compared before."""
+    tolerances = [
+        [step.shadow.score_tolerance for step in spec.release if step.shadow is not None]
+        for spec in (before, after)
+    ]
+    return bool(tolerances[0]) and tolerances[0][:1] != tolerances[1][:1]
+
+
 def _same_step(state: ExperimentState, spec: ExperimentSpec) -> bool:
     if state.step == FLAG_STEP:
         return True
@@ -138,8 +149,20 @@ def _same_step(state: ExperimentState, spec: ExperimentSpec) -> bool:
     )
 
 
+def _now(shares: Shares | None, is_told: bool) -> str:
+    if shares is None or not is_told:
+        return ""
+    told = [f"{name} {basis_points(share)}" for name, share in sorted(shares.weights.items())]
+    return f", now {listing(told)}"
+
+
 def _kept(state: ExperimentState, spec: ExperimentSpec) -> tuple[int | None, Shares | None]:
-    """The running increment anew when its settings changed; else all stays as it is."""
+    """The running increment anew when its settings changed; else all stays as it is.
+
+    A flag whose shares are written otherwise moves to them; else it stays as people set it.
+    """
+    if state.phase is Phase.FLAG and spec.flag != state.spec.flag:
+        return 0, shares_at(spec, state.candidates, "", FLAG_STEP, 0)
     if state.phase not in (Phase.RUNNING, Phase.PAUSED) or state.waits:
         return None, None
     if spec.release[state.step] == state.spec.release[state.step]:

@@ -9,7 +9,7 @@ from typing import Any
 from tidegate.schemas.events import Applied
 
 LIVE_MS = 15_000
-"""A client is live when heard within this span of log time."""
+"""Clients, and instances, are live when heard within this span of log time."""
 
 REMEMBERED_MS = 600_000
 CLIENTS_MAX = 10_000

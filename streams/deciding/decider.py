@@ -167,8 +167,8 @@ class Decider:
         self.log_time_ms = found["log_time_ms"]
         self.sequences = Sequences.from_state(found["sequences"])
         self.clients = Clients.from_state(found["clients"])
-        self._layers.load(found["layers"])
-        self.fleet = Fleet.from_state(found["fleet"])
+        self._layers.load(found.get("layers", []))
+        self.fleet = Fleet.from_state(found.get("fleet", []))
         self._seen = SeenIds(found["seen"])
         self._offsets = found["offsets"]
         self._heartbeat_ms = found["heartbeat_ms"]

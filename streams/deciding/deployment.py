@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.schemas.events import Command
 from tidegate.streams.deciding.proposals import Proposal
-from tidegate.streams.rollout import Phase
+from tidegate.streams.rollout import Phase, Signal
 
 if TYPE_CHECKING:
     from tidegate.streams.deciding.experiment import ExperimentState
@@ -22,6 +22,9 @@ REPEAT_MS = 5_000
 MOVES_MAX = 8
 """On one occasion: a strategy that does not come to rest must not keep the fold from going on."""
 REASON_CHARACTERS_MAX = 200
+
+LASTING = ("stopped_ms", "first_ms")
+"""What a strategy's note keeps when its step goes on after a pause or an amendment: a downtime."""
 
 WAY_BACK = frozenset({Phase.ROLLED_BACK, Phase.ABORTED})
 """Phases in which a strategy undoes what it did to instances."""
@@ -50,7 +53,11 @@ class Deployment:
             was = {name: value for name, value in self.memo.items() if name != "was"}
             self.memo, self.issued = {"ended_ms": log_time_ms, "was": was}, []
         elif entered:
-            self.memo, self.issued = {}, []
+            # The same place is looked at anew, but not what users have met there meanwhile.
+            goes_on = proposal.signal in (Signal.RESUME, Signal.AMEND)
+            kept = LASTING if goes_on else ()
+            self.memo = {name: self.memo[name] for name in kept if name in self.memo}
+            self.issued = []
         if proposal.memo is None:
             return
         self.memo = dict(proposal.memo)

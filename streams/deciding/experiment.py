@@ -10,8 +10,11 @@ from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams.deciding.checks import Check
 from tidegate.streams.deciding.deployment import Deployment
+from tidegate.streams.deciding.judged import carry_over, judge_anew
 from tidegate.streams.deciding.proposals import Proposal
 from tidegate.streams.estimation import Ledger, plan_of
+from tidegate.streams.estimation.strata import Key
+from tidegate.streams.estimation.tally import set_aside
 from tidegate.streams.guardrail_reading import Since
 from tidegate.streams.rollout import Phase, next_phase
 from tidegate.streams.routing import allocate
@@ -20,9 +23,6 @@ from tidegate.streams.strategies.base import ALL_BP
 
 FLAG_STEP = -1
 BEGINNING = (0, 0)
-
-Key = tuple[int, int]
-"""(epoch, version)."""
 
 
 @dataclass(slots=True)
@@ -174,20 +174,20 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
     _move(state, proposal, log_time_ms)
     state.deployment.follow(state, phase_before, proposal, log_time_ms)
     for guardrail, candidate in proposal.judged_anew:
-        state.judged_from[f"{guardrail}/{candidate}"] = _since_now(state, guardrail, candidate)
+        judge_anew(state, guardrail, candidate)
     after = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
     # The generation's first table and every table of an applied manifest go out as they are:
-    # model versions, inclusion and salt stand in them too. A ring starts without other weights. A
-    # step that commands instances begins with a table of its own, although shares stay: its
-    # evidence is what its tables routed.
-    entered = proposal.step is not None or proposal.increment is not None
-    own = entered and state.strategy.back is not None
-    rings_differ = proposal.close_ring or (state.spec.rings and proposal.increment is not None)
-    return before != after or bool(own or proposal.spec or proposal.republish or rings_differ)
+    # model versions, inclusion and salt stand in them too. Whatever begins is judged on what its
+    # own tables routed, so it begins with a table although shares stay: without one it would
+    # never have data.
+    begins = state.first_table == state.key
+    return before != after or bool(
+        begins or proposal.spec or proposal.republish or proposal.close_ring
+    )
 
 
 def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: bool) -> None:
-    state.spec = spec
+    before, state.spec = state.spec, spec
     if new_generation:
         state.generation += 1
         state.winner = ""
@@ -197,12 +197,15 @@ def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: boo
         state.ledger = Ledger(plan_of(state.name, state.generation, spec))
     else:
         state.ledger.amend(plan_of(state.name, state.generation, spec))
+        carry_over(state, before)
 
 
 def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
     entered = proposal.step is not None or proposal.increment is not None
     if proposal.step is not None:
         state.step, state.waits = proposal.step, proposal.waits
+        if state.strategy.name == "shadow":  # judged on what is compared from now on
+            state.ledger.shadows = set_aside(state.ledger.tallies, state.ledger.shadows)
     if proposal.increment is not None:
         state.increment = proposal.increment
     if proposal.winner is not None:
@@ -225,14 +228,6 @@ def _move(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> None:
         state.approvals.append(list(proposal.approval))
     if proposal.held is not None:
         state.held = proposal.held
-
-
-def _since_now(state: ExperimentState, guardrail: int, candidate: str) -> Since:
-    metric = state.spec.guardrails[guardrail].metric
-    limit = state.spec.guardrails[guardrail].max or state.spec.guardrails[guardrail].min
-    if limit is None or state.spec.metrics[metric].quantile is None:
-        return Since(state.key)
-    return Since(state.key, *state.ledger.above(metric, candidate, limit.value))
 
 
 def chain(state: ExperimentState, record: bytes) -> None:

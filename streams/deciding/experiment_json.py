@@ -10,8 +10,9 @@ from tidegate.schemas.events import BucketRange
 from tidegate.schemas.manifest.spec import ExperimentSpec
 from tidegate.streams.deciding.checks import Check
 from tidegate.streams.deciding.deployment import Deployment
-from tidegate.streams.deciding.experiment import ExperimentState, Key, Unconfirmed
+from tidegate.streams.deciding.experiment import ExperimentState, Unconfirmed
 from tidegate.streams.estimation import Ledger, plan_of
+from tidegate.streams.estimation.strata import Key
 from tidegate.streams.guardrail_reading import Since
 from tidegate.streams.rollout import Phase
 
@@ -48,9 +49,13 @@ def to_state(state: ExperimentState) -> dict[str, Any]:
 
 
 def from_state(found: Mapping[str, Any]) -> ExperimentState:
-    """The inverse of `to_state`."""
+    """The inverse of `to_state`.
+
+    A state that an earlier version left at a barrier lacks what has been added since: that begins
+    as in an experiment of which nothing is known.
+    """
     state = ExperimentState(
-        spec=ExperimentSpec.from_json(found["spec"]),
+        spec=ExperimentSpec.accepted(found["spec"]),
         phase=Phase(found["phase"]),
         buckets=tuple(
             BucketRange(variant=variant, start=start, end=end)
@@ -62,10 +67,10 @@ def from_state(found: Mapping[str, Any]) -> ExperimentState:
             pair: Since(_key(table), requests, beyond)
             for pair, (table, requests, beyond) in found["judged_from"].items()
         },
-        checks={pair: Check(*item) for pair, item in found["checks"].items()},
+        checks={pair: Check(*item) for pair, item in found.get("checks", {}).items()},
         unconfirmed=[Unconfirmed(*item) for item in found["unconfirmed"]],
-        deployment=Deployment.from_state(found["deployment"]),
-        **{name: found[name] for name in _PLAIN},
+        deployment=Deployment.from_state(found.get("deployment", Deployment().to_state())),
+        **{name: found[name] for name in _PLAIN if name in found},
     )
     state.ledger = Ledger.from_state(
         plan_of(state.name, state.generation, state.spec), found["ledger"]

@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.schemas.events import Applied
+from tidegate.streams.deciding.clients import LIVE_MS
 from tidegate.streams.strategies.instances import Artifact, Instance
-
-LIVE_MS = 15_000
-"""An instance is live when heard within this span of log time."""
 
 REMEMBERED_MS = 600_000
 INSTANCES_MAX = 10_000

@@ -13,20 +13,19 @@ from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail
 from tidegate.streams import guardrails
 from tidegate.streams.deciding import moves, rings
 from tidegate.streams.deciding.checks import Check
-from tidegate.streams.deciding.experiment import ExperimentState, Key
+from tidegate.streams.deciding.experiment import ExperimentState
+from tidegate.streams.deciding.judged import mark_of
 from tidegate.streams.deciding.moves import Grounds
 from tidegate.streams.deciding.proposals import Action, Proposal
 from tidegate.streams.estimation import Ledger
 from tidegate.streams.estimation.plan import watch_of
-from tidegate.streams.guardrail_reading import Reading, Since
+from tidegate.streams.estimation.strata import Key
+from tidegate.streams.guardrail_reading import SEVERITY, Reading, Since
 from tidegate.streams.rollout import Phase
 from tidegate.streams.strategies.base import Kind, Move, Verdict
 from tidegate.streams.wording import count, duration
 
 GUARDED = frozenset({Phase.RUNNING, Phase.PAUSED, Phase.PROMOTED, Phase.FLAG})
-
-SEVERITY = ("rollback", "step_back", "pause", "alert")
-"""Of several guardrails that fail the gravest answer counts."""
 
 _SINCE_EVER = Since()
 
@@ -41,11 +40,6 @@ def _cases(state: ExperimentState) -> Iterator[_Case]:
             yield state.spec, index, candidate, state.ledger, since
 
 
-def mark_of(index: int, candidate: str) -> str:
-    """Names a guardrail and a candidate in the state."""
-    return f"{index}/{candidate}"
-
-
 def readings(state: ExperimentState) -> list[Reading]:
     """Every guardrail for every candidate, rolled back or not."""
     return [guardrails.read(*case) for case in _cases(state)]
@@ -58,10 +52,11 @@ def breach(state: ExperimentState) -> Proposal | None:
     within = rings.breach(state)
     if within is not None:
         return within
-    failing, candidates = [], state.candidates
+    failing, candidates, elsewhere = [], state.candidates, rings.judged_alone(state)
     for case in _cases(state):
-        _, _, candidate, _, _ = case
-        if candidate in candidates and guardrails.may_fail(*case):
+        _, index, candidate, _, _ = case
+        is_asked = candidate in candidates and index not in elsewhere
+        if is_asked and guardrails.may_fail(*case):
             item = guardrails.read(*case)
             if item.verdict is Verdict.FAIL:
                 failing.append(item)
@@ -111,14 +106,15 @@ def without_data(state: ExperimentState) -> Move | None:
     the release; nor does one about shadows, who answer nobody in a step that serves.
     """
     for item in readings(state):
-        metric = state.spec.metrics[item.metric]
-        if item.candidate in state.candidates and metric.field != "disagreement":
-            # What a resume or a closed ring has set aside is no data of this step either.
-            since = state.judged_from.get(mark_of(item.guardrail, item.candidate), _SINCE_EVER)
-            table = max(since.table, state.first_table)
-            move = _withheld(item, state.ledger, table, item.candidate)
-            if move is not None:
-                return move
+        is_unseen = state.spec.metrics[item.metric].field == "disagreement"
+        if item.candidate not in state.candidates or item.on_breach == "alert" or is_unseen:
+            continue
+        # What a resume or a closed ring has set aside is no data of this step either.
+        since = state.judged_from.get(mark_of(item.guardrail, item.candidate), _SINCE_EVER)
+        table = max(since.table, state.first_table)
+        move = _withheld(item, state.ledger, table, item.candidate)
+        if move is not None:
+            return move
     for item in rings.running_readings(state):
         within = state.ledger.rings.by_name[rings.running_ring(state)]
         where = f"{item.candidate} in the ring"
@@ -136,7 +132,7 @@ def _withheld(item: Reading, ledger: Ledger, since: Key, where: str) -> Move | N
             f" requests of {where}: waiting, no data is no success"
         )
         return Move(Kind.HOLD, Verdict.NO_DATA, reason)
-    if item.verdict is Verdict.FAIL and item.on_breach != "alert":
+    if item.verdict is Verdict.FAIL:
         return Move(Kind.HOLD, Verdict.FAIL, f"waiting: {item.sentence}")
     return None
 

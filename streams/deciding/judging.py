@@ -124,25 +124,46 @@ def step(state: ExperimentState, sight: Sight) -> Proposal | None:
     elif state.phase in STEPPING and state.candidates:
         move = strategy.decide(standing)
     else:
-        return None
+        return _watched(state, standing)
     if move is None:
         return None
     # When the evidence was looked at is a note for the strategy, not a decision.
     state.checked_ms = sight.watermark_ms
-    needs_data = move.needs_data
-    if needs_data is None:
-        serves = any(state.weights.get(name) for name in state.candidates)
-        needs_data = move.kind in (Kind.INCREMENT, Kind.PASS) and strategy.serves and serves
-    if needs_data:
-        move = guarding.without_data(state) or move
-    if isinstance(state.settings, Canary):
-        move = canary.out_of_time(standing, move)
+    move = _with_data(state, standing, move)
     if move.kind is Kind.CHECKED and move.memo is not None:
         state.deployment.memo = dict(move.memo)
     proposal = _proposal(state, move)
     if proposal is None or move.memo is None:
         return proposal
     return replace(proposal, commands=move.commands, memo=move.memo)
+
+
+def _watched(state: ExperimentState, standing: Standing) -> Proposal | None:
+    """While a release to instances is paused: what is wrong there takes it back all the same.
+
+    Without the note of its last move, for time-outs do not run in a pause: nobody is told again
+    what to do.
+    """
+    if state.phase is not Phase.PAUSED or state.strategy.back is None or not state.candidates:
+        return None
+    move = state.strategy.decide(replace(standing, memo={}))
+    return _proposal(state, move) if move is not None and move.kind is Kind.ROLL_BACK else None
+
+
+def _with_data(state: ExperimentState, standing: Standing, move: Move) -> Move:
+    """The move, or why it waits: every guardrail must have its data, also when time is over."""
+    is_limited = isinstance(state.settings, Canary)
+    if is_limited:
+        move = canary.out_of_time(standing, move)
+    needs_data = move.needs_data
+    if needs_data is None:
+        serves = any(state.weights.get(name) for name in state.candidates)
+        onward = move.kind in (Kind.INCREMENT, Kind.PASS)
+        needs_data = onward and state.strategy.serves and serves
+    held = guarding.without_data(state) if needs_data else None
+    if held is None:
+        return move
+    return canary.out_of_time(standing, held) if is_limited else held
 
 
 def evidence_of(state: ExperimentState) -> dict[str, Any]:

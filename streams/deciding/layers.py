@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tidegate.schemas.canonical import canonical_json, sha256_hex
+from tidegate.schemas.decimal_text import whole_number
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.events import Control
 from tidegate.streams.assignment import BUCKETS
@@ -94,9 +95,9 @@ def _declare(state: LayerState | None, order: Control) -> tuple[LayerState, str]
 
 
 def _allot(state: LayerState, experiment: str, text: str) -> tuple[LayerState, str]:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= BUCKETS):
+    share, has = whole_number(text, BUCKETS), width(state.slots.get(experiment, []))
+    if not share:
         raise DefinitionError(f"{text:.20} is no share in basis points, 1 to {BUCKETS}")
-    share, has = int(text), width(state.slots.get(experiment, []))
     if share < has:
         raise DefinitionError(
             f"{experiment} has {basis_points(has)}, and slots in use are not taken away: end it,"

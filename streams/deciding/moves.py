@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tidegate.schemas.manifest.steps import Step
@@ -61,15 +61,13 @@ def next_step(state: ExperimentState, grounds: Grounds, winner: str = "") -> Pro
             return finish(state, grounds, winner)
         return refused("PROMOTE refused: no step follows; promote a variant instead")
     chosen = winner or state.winner
-    if strategy_at(state.spec, step).name == "full":
-        left = state.candidates
-        chosen = chosen or (left[0] if len(left) == 1 else "")
-        if chosen:
-            return promote(state, chosen, grounds)
-        if grounds.automatic:
-            reason = f"{grounds.reason}; a person must promote one of {listing(left)}"
-            return stop(Grounds(reason, grounds.verdict, grounds.evidence, automatic=True))
-        return refused(f"PROMOTE refused: name the variant; candidates: {listing(left)}")
+    following = strategy_at(state.spec, step)
+    if following.name == "full":
+        return _promote_winner(state, chosen, grounds)
+    if following.back is not None and state.closed:
+        # Manifests that lead here are refused; one that was amended after a breach may still.
+        why = f"{following.name} would give {listing(state.closed)} the new version too"
+        return _ask(f"{why}, and a breach closed it to that", grounds)
     return grounds.proposal(
         Action.ADVANCE,
         Signal.ADVANCE,
@@ -79,6 +77,23 @@ def next_step(state: ExperimentState, grounds: Grounds, winner: str = "") -> Pro
         winner=chosen,
         shares=shares_at(state.spec, state.candidates, chosen, step, 0),
     )
+
+
+def _promote_winner(state: ExperimentState, chosen: str, grounds: Grounds) -> Proposal:
+    left = state.candidates
+    chosen = chosen or (left[0] if len(left) == 1 else "")
+    if chosen:
+        return promote(state, chosen, grounds)
+    if grounds.automatic:
+        return _ask(f"a person must promote one of {listing(left)}", grounds)
+    return refused(f"PROMOTE refused: name the variant; candidates: {listing(left)}")
+
+
+def _ask(why: str, grounds: Grounds) -> Proposal:
+    """What evidence alone cannot decide stops for a person, who is refused what cannot be."""
+    if not grounds.automatic:
+        return refused(f"PROMOTE refused: {why}")
+    return stop(replace(grounds, reason=f"{grounds.reason}; {why}"))
 
 
 def promote(state: ExperimentState, variant: str, grounds: Grounds) -> Proposal:
@@ -123,21 +138,36 @@ def await_person(grounds: Grounds) -> Proposal:
 
 
 def roll_back(state: ExperimentState, variant: str, grounds: Grounds, heir: str = "") -> Proposal:
-    """`variant` to 0 for the rest of the generation, its share to `heir`, by default control."""
+    """`variant` to 0 for the rest of the generation, its share to `heir`, by default control.
+
+    Where the release was decided for one variant, losing it ends the release, whoever else stood
+    by: what was tested beside it and lost must not follow it. Only a person can name another.
+    """
+    was_chosen = variant == state.winner
+    takes_over = heir not in ("", state.control)
+    if len(state.candidates) == 1 or (was_chosen and not takes_over):
+        return grounds.proposal(
+            Action.ROLLBACK,
+            Signal.ROLL_BACK,
+            variant=variant,
+            roll_back=variant,
+            winner="" if was_chosen else None,
+            shares=all_to(state.control),
+        )
     weights = dict(state.weights)
     weights[heir or state.control] += weights[variant]
     weights[variant] = 0
     shadow = {name: share for name, share in state.shadow.items() if name != variant}
-    # Where the release was decided for one variant, losing it ends the release, whoever else
-    # stood by at 0.
-    decided = state.phase in (Phase.PROMOTED, Phase.COMPLETED) and variant == state.winner
-    is_last = len(state.candidates) == 1 or decided
+    # Who serves everybody from now on is guarded, and what served before is kept, from now on.
+    is_anew = was_chosen and state.phase is Phase.PROMOTED
     return grounds.proposal(
         Action.ROLLBACK,
-        Signal.ROLL_BACK if is_last else Signal.DROP,
+        Signal.DROP,
         variant=variant,
         roll_back=variant,
-        winner="" if variant == state.winner else None,
+        step=state.step if is_anew else None,
+        increment=0 if is_anew else None,
+        winner=heir if was_chosen else None,
         shares=Shares(weights, shadow),
     )
 
@@ -167,11 +197,14 @@ def every_guardrail(state: ExperimentState) -> tuple[tuple[int, str], ...]:
 
 
 def _below(state: ExperimentState) -> tuple[int, int] | None:
-    """The last canary increment at which candidates had less than now, or the ring before."""
+    """The last canary increment at which candidates had less than now, or the open ring before."""
     if state.phase not in (Phase.RUNNING, Phase.PAUSED) or state.strategy.back is not None:
         return None
-    if state.strategy.name == "rings" and state.increment > 0:
-        return state.step, state.increment - 1
+    if state.strategy.name == "rings":
+        # A closed ring would be passed at once: a step back that nothing follows from.
+        for increment in range(state.increment - 1, -1, -1):
+            if state.settings.rings[increment].name not in state.closed:
+                return state.step, increment
     reached_bp = sum(state.weights.get(name, 0) for name in state.candidates)
     for step in range(state.step, -1, -1):
         shares_bp = _canary_shares(state, step)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from tidegate.schemas.errors import DefinitionError, EventError
 from tidegate.schemas.events import Control
 from tidegate.schemas.manifest.spec import ExperimentSpec
-from tidegate.streams.deciding import amendment, moves, rights
+from tidegate.streams.deciding import amendment, moves, rights, tables
 from tidegate.streams.deciding.experiment import (
     FLAG_STEP,
     ExperimentState,
@@ -81,23 +81,40 @@ def answer(
 
 def first_apply(order: Control, log_time_ms: int) -> ExperimentSpec | str:
     """The spec of an experiment's first APPLY, or why it is refused."""
+    try:
+        return _first_spec(order, log_time_ms)
+    except EventError as error:
+        return f"{order.action} refused: {error.detail}"
+    except DefinitionError as error:
+        return f"{order.action} refused: {error}"
+
+
+def _first_spec(order: Control, log_time_ms: int) -> ExperimentSpec:
     fault = fault_of(order, 0, log_time_ms, log_time_ms)
     if fault:
-        return f"{order.action} refused: {fault}"
+        raise DefinitionError(fault)
     if order.action != "APPLY" or order.spec is None:
-        return f"{order.action} refused: {order.experiment} is not known; apply its manifest first"
+        raise DefinitionError(f"{order.experiment} is not known; apply its manifest first")
+    lacking = rights.unsigned(order)
+    if lacking:
+        raise DefinitionError(lacking)
     if order.parent is not None:
-        return "APPLY refused: it was written against a manifest, and none was ever applied"
-    try:
-        return ExperimentSpec.from_json(order.spec)
-    except EventError as error:
-        return f"APPLY refused: {error.detail}"
+        raise DefinitionError("it was written against a manifest, and none was ever applied")
+    return _spec_in(order.experiment, order.spec)
 
 
 def said(order: Control, what: str) -> str:
     """The sentence of an order: what happens, by whom and why."""
     why = f": {order.reason}" if order.reason else ""
     return f"{what} by {order.actor}{why}"
+
+
+def _spec_in(name: str, text: str) -> ExperimentSpec:
+    spec = ExperimentSpec.from_json(text)
+    fault = tables.unroutable(name, spec)
+    if fault:
+        raise DefinitionError(f"clients would refuse its tables: {fault}")
+    return spec
 
 
 def _apply(state: ExperimentState, order: Control) -> Proposal:
@@ -108,7 +125,7 @@ def _apply(state: ExperimentState, order: Control) -> Proposal:
             "APPLY refused: the manifest in force is not the one it was written against;"
             " look at the difference again"
         )
-    spec = ExperimentSpec.from_json(order.spec)
+    spec = _spec_in(state.name, order.spec)
     fault = rights.may_not_loosen(state.spec, spec, order.role)
     if fault:
         return refused(f"APPLY refused: {fault}")
@@ -166,7 +183,6 @@ def _resume(state: ExperimentState, order: Control) -> Proposal:
         said(order, "resumed"),
         Signal.RESUME,
         increment=state.increment,
-        republish=True,
         judged_anew=moves.every_guardrail(state),
     )
 
@@ -174,19 +190,23 @@ def _resume(state: ExperimentState, order: Control) -> Proposal:
 def _retry(state: ExperimentState, order: Control) -> Proposal:
     """A paused step begins anew; a release that ended badly begins again, as a new generation."""
     if state.phase is Phase.PAUSED:
+        shares = shares_at(state.spec, state.candidates, state.winner, state.step, 0)
         return Proposal(
             Action.RETRY,
             said(order, f"step {state.step + 1} begins anew"),
             Signal.RESUME,
             step=state.step,
             increment=0,
-            shares=shares_at(state.spec, state.candidates, state.winner, state.step, 0),
-            republish=True,
+            waits=state.waits,
+            shares=None if state.waits else shares,
             judged_anew=moves.every_guardrail(state),
         )
     if state.phase not in (Phase.ABORTED, Phase.ROLLED_BACK):
         return refused(f"RETRY refused: not possible while the experiment is {state.phase}")
     fault = rights.may_not_promote(state, order, 0)
+    if not fault and state.spec.layer is not None:
+        # Its slots may be somebody else's by now; only `apply` asks the layer.
+        fault = f"slots of {state.spec.layer.name} may be allotted otherwise; apply it again"
     if fault:
         return refused(f"RETRY refused: {fault}")
     what = f"the release begins again; generation {state.generation + 1} opens,"

@@ -9,15 +9,10 @@ from typing import Any, Final
 from tidegate.schemas import codec
 from tidegate.schemas.canonical import canonical_json, round_significant, sha256_hex
 from tidegate.schemas.errors import EventError
-from tidegate.schemas.events import Command, Control, DeadLetter, Decision, Event, Routing, Variant
-from tidegate.streams.deciding.experiment import (
-    FLAG_STEP,
-    ExperimentState,
-    Key,
-    decision_id,
-)
-from tidegate.streams.deciding.population import rules_of
+from tidegate.schemas.events import Command, Control, DeadLetter, Decision, Event
+from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState
 from tidegate.streams.deciding.proposals import Action, Proposal
+from tidegate.streams.deciding.tables import table_key, table_of
 from tidegate.streams.output import Emit, Output
 from tidegate.streams.rollout import Phase
 
@@ -114,11 +109,11 @@ class Journal:
 
     def table(self, state: ExperimentState, log_time_ms: int) -> None:
         """Publishes the routing table of `state` and withdraws all but the last two."""
-        self._write("routing", _table_key(state.name, state.key), table_of(state, log_time_ms))
+        self._write("routing", table_key(state.name, state.key), table_of(state, log_time_ms))
         state.tables.append(state.key)
         state.published_at_ms = log_time_ms
         while len(state.tables) > TABLES_KEPT:
-            key = _table_key(state.name, state.tables.pop(0))
+            key = table_key(state.name, state.tables.pop(0))
             self._emit(Output("routing", self.partition, key, None))
 
     def own_rollback(self, state: ExperimentState, variant: str, reason: str, at_ms: int) -> None:
@@ -246,31 +241,6 @@ class Journal:
         return value
 
 
-def table_of(state: ExperimentState, log_time_ms: int) -> Routing:
-    """The routing table of a state, as its last decision made it."""
-    spec = state.spec
-    return Routing(
-        experiment=state.name,
-        epoch=state.epoch,
-        version=state.version,
-        generation=state.generation,
-        control=state.control,
-        variants=tuple(
-            Variant(name=name, model=variant.model, model_version=variant.version)
-            for name, variant in sorted(spec.variants.items())
-        ),
-        buckets=state.buckets,
-        inclusion=spec.inclusion_bp,
-        rolled_back=tuple(state.rolled_back),
-        shadow=dict(sorted(state.shadow.items())),
-        rules=rules_of(state),
-        salt=spec.salt or state.name,
-        reward_wait_ms=spec.reward_wait_ms,
-        decision_id=decision_id(state.name, state.epoch, state.version),
-        published_at=log_time_ms,
-    )
-
-
 _EXACT: Final = frozenset({str, int, bool, type(None)})
 
 
@@ -292,9 +262,3 @@ def clipped(text: str) -> str:
     if len(text) <= REASON_CHARACTERS_MAX:
         return text
     return text[: REASON_CHARACTERS_MAX - 1] + "…"
-
-
-def _table_key(experiment: str, key: Key) -> bytes:
-    epoch, version = key
-    # Zero-padded, so that keys sort as versions do.
-    return f"{experiment}/{epoch}/{version:012d}".encode()

@@ -11,10 +11,10 @@ from tidegate.schemas.events import Control
 from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail
 from tidegate.schemas.manifest.steps import Approve
 from tidegate.streams.deciding.experiment import ExperimentState
+from tidegate.streams.guardrail_reading import SEVERITY
 from tidegate.streams.wording import alternatives, listing
 
 _REASONED = frozenset({"PROMOTE", "PAUSE", "RESUME", "ABORT", "RETRY", "APPROVE", "ROLLBACK"})
-_SEVERITY = ("alert", "pause", "step_back", "rollback")
 
 
 def unsigned(order: Control) -> str:
@@ -29,7 +29,8 @@ def unsigned(order: Control) -> str:
 def may_not_promote(state: ExperimentState, order: Control, target: int) -> str:
     """Why an order may not take the release to step `target`, or nothing.
 
-    A promotion that leaves out `approve` steps needs one of the roles of each.
+    A promotion that leaves out `approve` steps needs one of the roles of each, and leaves out
+    none that needs several people.
     """
     rights = state.spec.rights.promote
     if rights is not None and order.role not in rights:
@@ -40,6 +41,11 @@ def may_not_promote(state: ExperimentState, order: Control, target: int) -> str:
             return (
                 f"step {step + 1} waits for approval by {alternatives(approve.by)}, and this is"
                 f" {order.role!r}; use `tidegate approve`, or promote in that role"
+            )
+        if approve is not None and approve.approvals > 1:
+            return (
+                f"step {step + 1} waits for approval by {approve.approvals} people, and one cannot"
+                " stand for them; use `tidegate approve`"
             )
     return ""
 
@@ -63,7 +69,7 @@ def loosened(before: ExperimentSpec, after: ExperimentSpec) -> list[str]:
             _is_as_strict(other, guardrail) for other in after.guardrails
         ):
             found.append(f"the guardrail on {metric}")
-    if _SEVERITY.index(after.on_breaker) < _SEVERITY.index(before.on_breaker):
+    if SEVERITY.index(after.on_breaker) > SEVERITY.index(before.on_breaker):
         found.append("on_breaker")
     for word in ("promote", "loosen"):
         held, left = getattr(before.rights, word), getattr(after.rights, word)
@@ -87,7 +93,7 @@ def _is_as_strict(after: Guardrail, before: Guardrail) -> bool:
     same = (after.metric, after.compare) == (before.metric, before.compare)
     if not same or after.min_samples > before.min_samples or after.alpha < before.alpha:
         return False
-    is_gentler = _SEVERITY.index(after.on_breach) < _SEVERITY.index(before.on_breach)
+    is_gentler = SEVERITY.index(after.on_breach) > SEVERITY.index(before.on_breach)
     if is_gentler or not _acts_as_soon(after, before):
         return False
     if before.worse_by is not None:

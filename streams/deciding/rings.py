@@ -83,6 +83,17 @@ def breach(state: ExperimentState) -> Proposal | None:
     return None
 
 
+def judged_alone(state: ExperimentState) -> frozenset[int]:
+    """Guardrails that all rings together add nothing to: fewer than two rings are open.
+
+    What is left of the evidence is the one ring's, and may close it only at its own share of
+    alpha; taken as everybody's it would roll everything back, and sooner.
+    """
+    if not _is_judged(state) or len(open_rings(state)) > 1:
+        return frozenset()
+    return frozenset(_closing(state.spec))
+
+
 def running_readings(state: ExperimentState) -> list[Reading]:
     """Every guardrail that could close the running ring, for every candidate that is left."""
     ring = running_ring(state)

@@ -1,7 +1,8 @@
 """When a release may move by itself: not before its start, and not while it is frozen.
 
 Breaches and people's orders ask nobody here: they act at once. What waits is what evidence alone
-would do, by log time: the first share, the next one, other weights, a promotion.
+would do, by log time: the first share, the next one, other weights, a promotion, and commands
+that bring the new version to instances or take the old one away. The way back is never held.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from tidegate.schemas.manifest.schedule import Schedule
 from tidegate.streams.deciding import judging
 from tidegate.streams.deciding.experiment import ExperimentState, shares_at
 from tidegate.streams.deciding.proposals import Action, Proposal
-from tidegate.streams.rollout import Signal
+from tidegate.streams.rollout import Phase, Signal
 from tidegate.streams.strategies.base import Verdict
 from tidegate.streams.wording import utc
 
 PROGRESS = frozenset({Signal.ADVANCE, Signal.PROMOTE, Signal.WEIGH})
+
+_CHANGING = frozenset({"DEPLOY", "RETIRE", "STOP"})
+"""Commands that change what instances serve. START is not held: where the old version has been
+stopped already, waiting would be an outage; SMOKE only asks.
+"""
 
 
 def next_move(state: ExperimentState, sight: judging.Sight) -> Proposal | None:
@@ -26,7 +32,7 @@ def next_move(state: ExperimentState, sight: judging.Sight) -> Proposal | None:
         proposal: Proposal | None = _begin(state)
     else:
         proposal = judging.step(state, sight)
-    if proposal is None or proposal.signal not in PROGRESS:
+    if proposal is None or not _moves_on(state, proposal):
         return proposal
     frozen = frozen_until(state.spec.schedule, log_time_ms)
     if frozen is None:
@@ -36,6 +42,11 @@ def next_move(state: ExperimentState, sight: judging.Sight) -> Proposal | None:
         return None
     reason = f"{_said(frozen, log_time_ms)}; then: {proposal.reason}"
     return Proposal(Action.HOLD, reason, verdict=Verdict.NONE, automatic=True, held=mark)
+
+
+def _moves_on(state: ExperimentState, proposal: Proposal) -> bool:
+    changes = any(command.kind in _CHANGING for command in proposal.commands)
+    return proposal.signal in PROGRESS or (changes and state.phase is Phase.RUNNING)
 
 
 def starts_ms(state: ExperimentState) -> int:

@@ -258,17 +258,18 @@ class Ledger:
         """The ledger that `to_state` told of, under the same plan."""
         ledger = cls(plan)
         ledger._load(state)
-        ledger.rings.load(state["rings"])
-        ledger._trails.load(state["trails"])
+        ledger.rings.load(state.get("rings", {}))
+        ledger._trails.load(state.get("trails", ledger._trails.to_state()))
         return ledger
 
     def amend(self, plan: Plan) -> None:
         """Goes on under a changed plan of the same generation.
 
-        What is measured as before keeps its statistics; what is new or changed starts empty.
+        What is measured as before goes on; what is new or changed, bounds too, starts empty.
         """
-        state, trails = self.to_state(), self._trails
-        kept = frozenset(self.plan.measurements) & frozenset(plan.measurements)
+        state, trails, rings = self.to_state(), self._trails, self.rings
+        before = self._measurements
+        kept = [item for item in plan.measurements if item.continues(before.get(item.name))]
         names = frozenset(item.name for item in kept)
         for table in ("early", "quantiles", "above", "detectors"):
             state[table] = [
@@ -276,8 +277,8 @@ class Ledger:
             ]
         for table in ("tallies", "shadows"):
             state[table] = {name: state[table].get(name) for name in plan.variants}
-        rings = self.rings
         self._begin(plan)
+        state["above"] = [row for row in state["above"] if tuple(row[:3]) in self._above]
         self._load(state)
         self.rings.go_on(rings)
         self._strata.keep(names)

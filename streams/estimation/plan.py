@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from tidegate.schemas.facts import STATUSES
@@ -47,6 +47,10 @@ class Measurement:
     quantile: float | None = None
     bounds: tuple[float, ...] = ()
     drift: tuple[str, ...] = ()
+
+    def continues(self, other: Measurement | None) -> bool:
+        """Whether the values are those of `other`; what is asked about them may differ."""
+        return other is not None and replace(other, bounds=self.bounds) == self
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class Tally:
     late, orphan, duplicate, conflict and expired facts by `stream.class`. `inverse_propensity` is
     the sum of 1/p over learnt exposures, `opportunities` the number of learnt exposures of all
     variants under tables that gave this one a share: equal, about, when recorded propensities are
-    true.
+    true. `shadowed` are the pairs of this variant's shadows that a later step has set aside.
     """
 
     exposures: int = 0
@@ -35,6 +35,7 @@ class Tally:
     matched: int = 0
     inverse_propensity: float = 0.0
     opportunities: int = 0
+    shadowed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     irregular: dict[str, int] = field(default_factory=lambda: dict.fromkeys(IRREGULAR.values(), 0))
@@ -51,9 +52,10 @@ class Tally:
         return asdict(self)
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `to_state` gave."""
+        """Takes over what `to_state` gave; what an earlier version did not count begins at 0."""
         for item in fields(self):
-            setattr(self, item.name, copy(state[item.name]))
+            if item.name in state:
+                setattr(self, item.name, copy(state[item.name]))
 
 
 @dataclass(slots=True)
@@ -89,6 +91,15 @@ class ShadowTally:
         self.latency, self.score = map(Sample.from_state, state[4:])
 
 
+def set_aside(
+    tallies: Mapping[str, Tally], shadows: Mapping[str, ShadowTally]
+) -> dict[str, ShadowTally]:
+    """Fresh tallies of shadows for a step that begins; what came before stays counted."""
+    for name, shadow in shadows.items():
+        tallies[name].shadowed += shadow.pairs
+    return {name: ShadowTally() for name in shadows}
+
+
 def conservation(tally: Tally, shadow: ShadowTally) -> dict[str, dict[str, int]]:
     """What became of a variant's records, per stream: input = the sum of the other classes.
 
@@ -100,7 +111,8 @@ def conservation(tally: Tally, shadow: ShadowTally) -> dict[str, dict[str, int]]
     >>> conservation(Tally(exposures=5, closed=3, matched=2), ShadowTally())["prediction"]
     {'input': 5, 'counted': 3, 'pending': 2}
     """
-    counted = {"prediction": tally.closed, "shadow": shadow.pairs, "outcome": tally.matched}
+    shadowed = tally.shadowed + shadow.pairs
+    counted = {"prediction": tally.closed, "shadow": shadowed, "outcome": tally.matched}
     # A request that was given up at a cap had been exposed, so it is open no longer.
     pending = tally.exposures - tally.closed - tally.irregular["prediction.expired"]
     found = {}

@@ -18,8 +18,8 @@ from typing import Any
 
 from tidegate.streams.estimation.bins import Bins
 from tidegate.streams.estimation.moments import BatchMoments, Floats, Sample
+from tidegate.streams.estimation.strata import Key
 
-Key = tuple[int, int]
 Side = Sample | Bins
 
 SAME_SIZE_MAX = 2

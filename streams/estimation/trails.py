@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidegate.streams.estimation.columns import Values
-from tidegate.streams.estimation.trail import Key, Trail, Watch
+from tidegate.streams.estimation.strata import Key
+from tidegate.streams.estimation.trail import Trail, Watch
 
 Learnt = tuple[int, str, Key]
 """A context that is learnt from: its number in the batch, variant, routing version."""

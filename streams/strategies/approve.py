@@ -1,7 +1,7 @@
 """Approve: nothing moves until people in the named roles have approved.
 
 Shares stay as the step before left them, guardrails go on watching. An approval is an order for
-this generation and step (`streams/deciding/approving.py`); no evidence stands in for it.
+this generation and step (`streams/deciding/rights.py`); no evidence stands in for it.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ is retired. An instance that joins meanwhile is brought along.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tidegate.schemas.manifest.deployments import BlueGreen
@@ -75,9 +76,10 @@ def back(standing: Standing) -> Move | None:
     if missing and stage != "restore":
         reason = f"{version_of(standing, blue)} is deployed again: {named(missing)} had retired it"
         return _give(standing, "DEPLOY", blue, reason, "restore")
-    if not lacking and stage != "retire" and standing.now_ms >= memo.get("ended_ms", 0) + DRAIN_MS:
+    drained = standing.now_ms >= memo.get("ended_ms", 0) + DRAIN_MS
+    if not lacking and drained and not _are_asked(standing, "retire", greens):
         reason = f"{version_of(standing, green)} is retired, {blue} serves everybody"
-        return _give(standing, "RETIRE", green, reason, "retire")
+        return _give(standing, "RETIRE", green, reason, "retire", whom=greens)
     if stage is None or standing.now_ms - memo["since_ms"] < settings.timeout_ms:
         return None
     reason = f"{named(lacking or greens)} not as before after {duration(settings.timeout_ms)}"
@@ -147,8 +149,10 @@ def _trouble(standing: Standing) -> str:
     if failed:
         what = "answered otherwise" if memo.get("stage") == "smoke" else "could not be deployed"
         return f"{version} {what} on {why(failed)}"
-    if memo and standing.now_ms - memo["since_ms"] >= settings.timeout_ms:
-        return f"{_silence(standing)} after {duration(settings.timeout_ms)}"
+    # An answer that is there has come in time, however long a freeze keeps the switch waiting.
+    missing = _silence(standing)
+    if memo and missing and standing.now_ms - memo["since_ms"] >= settings.timeout_ms:
+        return f"{missing} after {duration(settings.timeout_ms)}"
     return ""
 
 
@@ -170,24 +174,46 @@ def _after(standing: Standing) -> Move | None:
     if sick:
         what = f"{version_of(standing, green)} is not well on {named(sick)}"
         return roll_back(standing, f"{what}: back to {standing.control}")
-    if memo.get("stage") == "retire":
-        blues = runs(there, standing.artifact(standing.control))
-        late = standing.now_ms - memo["since_ms"] >= settings.timeout_ms
-        if blues and not late:
-            return None
-        left = f"; it still runs on {named(blues)}" if blues else ""
-        reason = f"{version_of(standing, standing.control)} is retired, the release has ended{left}"
-        verdict = Verdict.INCONCLUSIVE if blues else Verdict.PASS
-        return Move(Kind.PASS, verdict, reason, winner=green, evidence=seen(standing))
+    lacking = [item for item in there if not item.serves(standing.artifact(green))]
+    if lacking:
+        return _bring_along(standing, lacking)
     if standing.held_ms < settings.keep_previous_ms:
         return None
-    reason = (
-        f"{green} served everybody for {duration(standing.held_ms)}:"
-        f" {version_of(standing, standing.control)} is retired"
-    )
-    return _give(
-        standing, "RETIRE", standing.control, reason, "retire", standing.now_ms, needs_data=True
-    )
+    blues = runs(there, standing.artifact(standing.control))
+    is_asked = _are_asked(standing, "retire", blues)
+    late = is_asked and standing.now_ms - memo["since_ms"] >= settings.timeout_ms
+    if blues and is_asked and not late:
+        return None
+    if blues and not is_asked:
+        reason = (
+            f"{green} served everybody for {duration(standing.held_ms)}:"
+            f" {version_of(standing, standing.control)} is retired"
+        )
+        # By name: whoever joins while this is repeated has nothing but blue.
+        return _give(
+            standing, "RETIRE", standing.control, reason, "retire", needs_data=True, whom=blues
+        )
+    left = f"; it still runs on {named(blues)}" if blues else ""
+    reason = f"{version_of(standing, standing.control)} is retired, the release has ended{left}"
+    verdict = Verdict.INCONCLUSIVE if blues else Verdict.PASS
+    return Move(Kind.PASS, verdict, reason, winner=green, evidence=seen(standing))
+
+
+def _bring_along(standing: Standing, lacking: Sequence[Instance]) -> Move | None:
+    """After the switch green goes to whoever came without it; blue is kept until it is there."""
+    settings: BlueGreen = standing.settings
+    memo, green = standing.memo, standing.newcomer
+    asked = memo.get("asked", ()) if memo.get("stage") == "join" else ()
+    late = bool(asked) and standing.now_ms - memo["since_ms"] >= settings.timeout_ms
+    absent = [item for item in lacking if not item.health(standing.artifact(green))]
+    chosen = [item for item in absent if late or item.name not in asked]
+    if not chosen:
+        return None
+    again = f"still not there after {duration(settings.timeout_ms)}" if late else "not there"
+    reason = f"{version_of(standing, green)} is {again}: deployed on {named(chosen)}"
+    move = _give(standing, "DEPLOY", green, reason, "join", whom=chosen)
+    everybody = sorted({*asked, *(item.name for item in chosen)})
+    return replace(move, memo={**(move.memo or {}), "asked": everybody})
 
 
 def _give(
@@ -198,24 +224,32 @@ def _give(
     stage: str,
     since_ms: int | None = None,
     needs_data: bool | None = None,
+    whom: Sequence[Instance] = (),
 ) -> Move:
-    """A command to all instances."""
+    """A command to some instances, by default to all."""
     settings: BlueGreen = standing.settings
     cases = [case.to_case() for case in settings.smoke] if kind == "SMOKE" else []
     since_ms = standing.now_ms if since_ms is None else since_ms
-    given = instruction(
-        kind, variant, standing.variants[variant], settings.timeout_ms, cases=cases
-    )
+    version, patience_ms = standing.variants[variant], settings.timeout_ms
+    asked = [item.name for item in whom]
     return Move(
         Kind.DEPLOY,
         Verdict.NONE,
         reason,
         winner=variant,
         evidence=seen(standing),
-        commands=(given,),
-        memo={**standing.memo, "stage": stage, "since_ms": since_ms},
+        commands=tuple(
+            instruction(kind, variant, version, patience_ms, name, cases=cases)
+            for name in asked or [""]
+        ),
+        memo={**standing.memo, "stage": stage, "since_ms": since_ms, "asked": asked},
         needs_data=needs_data,
     )
+
+
+def _are_asked(standing: Standing, stage: str, instances: Sequence[Instance]) -> bool:
+    memo = standing.memo
+    return memo.get("stage") == stage and all(it.name in memo.get("asked", ()) for it in instances)
 
 
 def _stop(standing: Standing, reason: str) -> Move:
@@ -231,7 +265,8 @@ def _stop(standing: Standing, reason: str) -> Move:
 
 
 def _silence(standing: Standing) -> str:
-    """What is missing when time is over: no answer is no success."""
+    """What is missing before the switch, empty when nothing is: no answer is no success."""
+    settings: BlueGreen = standing.settings
     green, there = standing.newcomer, live(standing.fleet)
     lacking = [item for item in there if not item.serves(standing.artifact(green))]
     if lacking:
@@ -239,7 +274,7 @@ def _silence(standing: Standing) -> str:
     silent = [item for item in there if not _passed(standing, item)]
     if silent:
         return f"{version_of(standing, green)} did not answer on {named(silent)}"
-    return "too few instances are live"
+    return "too few instances are live" if len(there) < settings.instances else ""
 
 
 def _requests(settings: BlueGreen) -> str:

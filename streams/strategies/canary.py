@@ -2,7 +2,7 @@
 
 A share is passed when it was held for `hold` of watermarked time and every candidate has
 `min_samples` requests routed by it. Guardrails watch meanwhile; too few requests mean waiting,
-and what still waits when `max_duration` is over ends as `on_inconclusive` says.
+and what is still inconclusive when `max_duration` is over ends as `on_inconclusive` says.
 """
 
 from __future__ import annotations
@@ -55,13 +55,21 @@ def decide(standing: Standing) -> Move | None:
 
 
 def out_of_time(standing: Standing, move: Move) -> Move:
-    """What the manifest wants of a share that still waits when `max_duration` is over."""
+    """What the manifest wants of a share that still waits when `max_duration` is over.
+
+    What is inconclusive may pass where it says so; no data, and what a guardrail is sure of, never.
+    """
     settings: Canary = standing.settings
     limit_ms = settings.max_duration_ms
     if move.kind is not Kind.HOLD or limit_ms is None or standing.held_ms < limit_ms:
         return move
     answer = settings.on_inconclusive or "hold"
-    reason = f"{move.reason}; {duration(limit_ms)} are over, on_inconclusive: {answer}"
+    if answer == "pass" and move.verdict is not Verdict.INCONCLUSIVE:
+        answer = "hold"
+        why = "no data is no success" if move.verdict is Verdict.NO_DATA else "harm is no success"
+        reason = f"{move.reason}; {duration(limit_ms)} are over, and {why}"
+    else:
+        reason = f"{move.reason}; {duration(limit_ms)} are over, on_inconclusive: {answer}"
     if answer == "hold":
         return replace(move, reason=reason)
     last = standing.increment == len(settings.shares_bp) - 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tidegate.schemas.decimal_text import whole_number
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.manifest.steps import Flag
 from tidegate.streams.strategies.base import ALL_BP, Move, Outlook, Shares, Standing, Strategy
@@ -54,9 +55,10 @@ def set_weights(
         if name != control and name not in candidates:
             known = ", ".join([control, *candidates])
             raise DefinitionError(f"{name} cannot be set; variants that can are {known}")
-        if not (text.isascii() and text.isdigit() and int(text) <= ALL_BP):
-            raise DefinitionError(f"{name}={text} is no share in basis points, 0 to 10000")
-        named[name] = int(text)
+        share = whole_number(text, ALL_BP)
+        if share is None:
+            raise DefinitionError(f"{name}={text:.20} is no share in basis points, 0 to 10000")
+        named[name] = share
     if not named:
         raise DefinitionError("no variant was named; write variant=50%")
     if named == {control: ALL_BP}:

@@ -134,7 +134,8 @@ def _stopping(standing: Standing) -> Move | None:
         f"{version_of(standing, standing.control)} has stopped everywhere, nothing serves:"
         f" {version_of(standing, new)} is started on {named(there)}"
     )
-    return _give(standing, "START", new, reason, stopped_ms=standing.now_ms)
+    stopped_ms = standing.memo.get("stopped_ms", standing.now_ms)
+    return _give(standing, "START", new, reason, stopped_ms=stopped_ms)
 
 
 def _starting(standing: Standing) -> Move | None:

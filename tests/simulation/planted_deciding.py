@@ -10,6 +10,7 @@ from tests.simulation.planting import DECIDING, Bug, after, nothing
 from tidegate.schemas.events import Control
 from tidegate.streams.deciding import clients, experiment, guarding, memory, moves, orders, records
 from tidegate.streams.deciding.sequences import Reading, Sequences
+from tidegate.streams.deciding.tables import table_key
 from tidegate.streams.estimation import ledger
 from tidegate.streams.output import Output
 from tidegate.streams.strategies.base import Verdict
@@ -67,7 +68,7 @@ def _keep_share(proposal: Any, state: Any, *_: Any) -> Any:
 def _tombstone_newest(self: Any, state: Any, log_time_ms: int) -> None:
     _table(self, state, log_time_ms)
     if len(state.tables) > 1:
-        key = records._table_key(state.name, state.tables.pop())
+        key = table_key(state.name, state.tables.pop())
         self._emit(Output("routing", self.partition, key, None))
 
 

@@ -49,3 +49,9 @@ def test_the_first_difference_is_named(expected: Any, found: Any, said: str) -> 
 def test_long_answers_are_cut() -> None:
     """A sentence stays one."""
     assert len(difference("x", "y" * 10_000)) < 200
+
+
+def test_numbers_too_large_for_a_float_differ() -> None:
+    """A model server may answer with hundreds of digits: that is another answer, and no crash."""
+    assert difference({"n": 1.5}, {"n": 10**400}).startswith("answer.n is 1000")
+    assert difference({"n": 10**400}, {"n": 10**400}) == ""

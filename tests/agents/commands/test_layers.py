@@ -10,12 +10,18 @@ import pytest
 from tests.agents.commands.live import NAME, LiveDecider
 from tests.agents.commands.recorded import run
 from tests.schemas.manifest.samples import MANIFEST
+from tests.streams.deciding.world import CANARY, spec_of
+from tidegate.agents.commands import layers
 from tidegate.agents.commands.lint import run_lint
 from tidegate.agents.commands.logs import experiment_partition, table_of
 from tidegate.agents.commands.options import Output
 from tidegate.agents.settings import Settings
 from tidegate.schemas.errors import DefinitionError
+from tidegate.schemas.manifest.layer import LayerShare
 from tidegate.schemas.manifest.layer_reading import is_layer, read_layer
+from tidegate.streams.deciding.experiment import ExperimentState
+from tidegate.streams.deciding.tables import table_of as unsent
+from tidegate.streams.routing import allocate
 
 Captured = pytest.CaptureFixture[str]
 
@@ -65,10 +71,39 @@ def test_a_layer_from_its_manifest_to_its_release(
         running = run(embedded_settings, capsys, *words)
         assert running.code == 1
         assert "serves in its slots" in running.err
+        assert tidegate("promote", NAME, "--reason", "good") == 0
+        won = run(embedded_settings, capsys, *words)
+        assert (won.code, "serves in its slots" in won.err) == (1, True)
         assert tidegate("abort", NAME, "--reason", "over") == 0
         assert tidegate(*words) == 0
         table = run(embedded_settings, capsys, "layers", "list").out
         assert table.splitlines()[1].split() == [layer, "(free)", "100", "%"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "share", "other", "serves"),
+    [
+        ("RUNNING", 0, "", True),
+        ("PAUSED", 1_000, "", True),
+        ("COMPLETED", 10_000, "", True),
+        ("ROLLED_BACK", 10_000, "", True),
+        ("COMPLETED", 0, "", False),
+        ("ABORTED", 0, "", False),
+        ("RUNNING", 1_000, "another", False),
+    ],
+)
+def test_slots_are_in_use_while_candidates_serve_in_them(
+    phase: str, share: int, other: str, serves: bool
+) -> None:
+    """What won serves after the end of its release; what left the layer is in no slot of it."""
+    spec = spec_of({"canary": CANARY}, {"full": {}})
+    slots = LayerShare.model_construct(
+        name=other or "shop", share_bp=2_000, salt="s", slots=((0, 2_000),)
+    )
+    state = ExperimentState(NAME, spec.model_copy(update={"layer": slots}))
+    state.weights = {"champion": 10_000 - share, "challenger": share}
+    state.buckets = allocate(state.weights)
+    assert layers._serves(unsent(state, 0), "shop", phase) is serves
 
 
 def test_a_layers_manifest_is_sound(tmp_path: Path, capsys: Captured) -> None:

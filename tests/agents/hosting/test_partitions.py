@@ -85,6 +85,24 @@ def test_without_a_whole_checkpoint_cut_logs_are_refused() -> None:
         assert why.value.faults == (f"{TOPICS[1]}-2 begins at offset 7",)
 
 
+def test_a_state_that_this_version_cannot_read_is_refused_with_a_remedy() -> None:
+    """One of another version, left at a barrier: no stack trace, but what to start."""
+    fold = PartitionFold(2, 3, Unreadable(2, lambda _: None))
+    checkpoint = Checkpoint(2, 9, (3, 3, 3), (1, 1, 1), fold.dump(), "mine")
+    packed = pack("joiner", "theirs", checkpoint)
+    restored = Restored(packed.manifest, checkpoint.state, (), ())
+    with pytest.raises(DefinitionError, match=r"engine theirs.*KeyError.*start the version"):
+        place(fold, TOPICS, restored, Watermarks((0, 0, 0), (9, 9, 9), {}, ()))
+
+
+class Unreadable(CountingHandler):
+    """Looks for what is not there."""
+
+    def load(self, state: bytes) -> None:
+        """A key that came later."""
+        raise KeyError("shadowed")
+
+
 def test_a_checkpoint_of_another_merge_is_refused() -> None:
     """Adding a topic to a merge is a new engine."""
     with pytest.raises(DefinitionError, match="merges 2 topics"):

@@ -29,6 +29,7 @@ COMPARE = """\
 """
 RELEASE = "  release:\n"
 SMOKE = "blue_green: {smoke: [{request: {x: 1}, expect: 2}]}"
+RINGS = "{rings: [{name: staff, when: {a: b}}, {name: others}], hold: 1h, on_breach: ring}"
 LONG = "x" * 7_900
 
 # The step or steps, what stands before them, line of the fault, and words of its text.
@@ -68,6 +69,11 @@ FAULTS = [
     ("rolling: {hold: 5}", "", 13, "5 is not a duration"),
     ("recreate: {timeout: soon}", "", 13, "soon is not a duration"),
     ("recreate: {keep_previous: 1h}", "", 13, "keep_previous is not known here"),
+    (SMOKE, "  inclusion: 50%\n", 12, "remove inclusion, or end the release with full"),
+    (SMOKE, "  holdout: {share: 5%}\n", 12, "whoever holdout keeps out would be served it"),
+    ("rolling: {}", "  targeting: {region: de}\n", 12, "remove targeting"),
+    ("recreate: {}", "  layer: {name: shop, share: 50%}\n", 12, "remove layer"),
+    (f"rings: {RINGS}\n    - recreate: {{}}", "", 13, "remove on_breach: ring, or end the"),
     ("recreate", "", 13, "a step has settings; write recreate: {}"),
 ]  # fmt: skip
 

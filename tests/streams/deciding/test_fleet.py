@@ -10,7 +10,8 @@ import pytest
 from tests.streams.deciding.world import NAME, START_MS
 from tidegate.schemas.events import Applied, ModelServer
 from tidegate.streams.deciding import fleet as fleets
-from tidegate.streams.deciding.fleet import LIVE_MS, REMEMBERED_MS, Fleet
+from tidegate.streams.deciding.clients import LIVE_MS
+from tidegate.streams.deciding.fleet import REMEMBERED_MS, Fleet
 
 OLD = ModelServer(model="ranker", version="v1", health="OK")
 NEW = ModelServer(model="ranker", version="v2", health="STARTING")

@@ -29,6 +29,15 @@ def check(world: World, *groups: Group) -> None:
     world.observe(*groups)
 
 
+def test_an_alert_holds_nothing_for_want_of_data_either() -> None:
+    """Whoever is only to be told is not waited for; the step's own conditions hold."""
+    world = canary(guardrails=[{**ERRORS, "on_breach": "alert", "min_samples": 10_000}])
+    world.observe(Group("champion", 400, 4), Group("challenger", 400, 4))
+    world.tick(61_000)
+    world.observe()
+    assert world.actions() == ["APPLY", "ADVANCE"]
+
+
 def test_an_alert_is_told_once_and_the_release_goes_on() -> None:
     """`on_breach: alert` holds nothing: one decision and one ALERT per increment."""
     world = canary(guardrails=[{**ERRORS, "on_breach": "alert"}])

@@ -61,6 +61,14 @@ def test_slots_are_allotted_and_never_shared() -> None:
     assert [each.version for each in world.decisions()] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("share_bp", ["", "0", "-1", "10001", "x", "1" * 5_000, "01" + "0" * 5_000])
+def test_shares_of_a_layer_that_cannot_be_are_refused(share_bp: str) -> None:
+    """Whole basis points from 1 on; thousands of digits are refused like any others."""
+    world = declared()
+    assert ask(world, "ALLOT", "one", share_bp=share_bp) == "REFUSED"
+    assert slots(world) == {}
+
+
 def test_more_than_is_free_is_refused() -> None:
     """And it says what is free and who has the rest."""
     world = declared()

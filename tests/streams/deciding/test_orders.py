@@ -247,12 +247,14 @@ def test_flags_are_set_by_people(flag: World) -> None:
         {"blue": "10001"},
         {"blue": "0.5"},
         {"blue": "x"},
+        {"blue": "1" * 5_000},
+        {"blue": "²"},
         {"blue": "6000", "green": "6000"},
         {"blue": "1000", "champion": "1000"},
     ],
 )
 def test_shares_that_cannot_be_are_refused(flag: World, arguments: dict[str, str]) -> None:
-    """Whole basis points, known variants, sum 10,000."""
+    """Whole basis points, known variants, sum 10,000; not as many digits as Python refuses."""
     flag.order("SET", arguments=arguments)
     assert flag.last().action == "REFUSED"
     assert flag.last().weights == {"champion": 10_000, "blue": 0, "green": 0}
@@ -452,6 +454,20 @@ def test_a_flag_is_amended_in_place(flag: World) -> None:
     flag.order("SET", arguments={"blue": "2500"})
     decision = amended(flag, candidates=THREE, guardrails=[])
     assert (decision.generation, decision.weights["blue"]) == (1, 2500)
+
+
+def test_a_flag_moves_to_shares_that_are_written_otherwise(flag: World) -> None:
+    """What a manifest says of the shares is done, but for whom it was taken from."""
+    flag.order("ROLLBACK", arguments={"variant": "green"})
+    shares = {"champion": "50%", "blue": "30%", "green": "20%"}
+    decision = amended(flag, candidates=THREE, flag={"weights": shares})
+    assert decision.generation == 1
+    assert decision.weights == {"champion": 7_000, "blue": 3_000, "green": 0}
+    assert "now blue 30 %, champion 70 % and green 0 %" in decision.reason
+    assert flag.tables()[-1].version == flag.state.first_table[1]
+    flag.order("SET", arguments={"blue": "0"})
+    again = amended(flag, candidates=THREE, flag={"weights": shares}, guardrails=[])
+    assert again.weights["blue"] == 0
 
 
 def test_a_promoted_release_is_amended_in_place(world: World) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.streams.deciding.test_orders import FULL, STEPS
+from tests.streams.deciding.test_scheduling import HOUR_MS, begun, starting
 from tests.streams.deciding.world import CANARY, ERRORS, NAME, Group, World, spec_of
+from tidegate.schemas.manifest.layer import LayerShare
 from tidegate.streams.deciding.rights import loosened
 
 PAUSE: dict[str, Any] = {"pause": {}}
@@ -178,6 +180,18 @@ def test_only_an_approval_passes_an_approve_step(action: str) -> None:
     assert world.last().action == "PROMOTE"
 
 
+@pytest.mark.parametrize("arguments", [{}, {"to": "next"}])
+def test_one_person_cannot_stand_for_several(arguments: dict[str, str]) -> None:
+    """Four eyes are not two that promote: past such a step only approvals lead."""
+    world = at_the_second_step({"approve": {"by": "owner", "approvals": 2}})
+    world.order("PROMOTE", arguments=arguments)
+    assert world.last().action == "REFUSED"
+    assert "waits for approval by 2 people" in world.last().reason
+    approve(world, actor="ann")
+    approve(world, actor="bob")
+    assert (world.last().action, world.last().phase) == ("PROMOTE", "PROMOTED")
+
+
 def test_approvals_are_kept_in_the_state() -> None:
     """A decider that is restored knows who has approved."""
     world = at_the_second_step({"approve": {"by": "owner", "approvals": 2}})
@@ -344,6 +358,42 @@ def test_a_running_release_is_not_retried() -> None:
     world.apply(*STEPS)
     world.order("RETRY")
     assert world.last().reason == "RETRY refused: not possible while the experiment is RUNNING"
+
+
+def test_a_second_try_before_the_start_starts_nothing() -> None:
+    """A release that waits for its start goes on waiting when it was paused and is tried again."""
+    world = begun(starting(HOUR_MS))
+    world.order("PAUSE")
+    world.order("RETRY")
+    assert (world.last().action, world.last().weights["champion"]) == ("RETRY", 10_000)
+    world.tick(HOUR_MS)
+    world.observe()
+    assert (world.last().action, world.last().weights["challenger"]) == ("ADVANCE", 1_000)
+
+
+def test_a_release_in_a_layer_is_not_tried_again_on_its_old_slots() -> None:
+    """They may be another experiment's by now: only `apply` asks the layer."""
+    slots = LayerShare.model_construct(name="shop", share_bp=5_000, salt="s", slots=((0, 5_000),))
+    world = World()
+    world.order("APPLY", spec_of(*STEPS).model_copy(update={"layer": slots}))
+    world.order("PAUSE")
+    world.order("RETRY")
+    assert world.last().action == "RETRY"
+    world.order("ROLLBACK")
+    world.order("RETRY")
+    assert world.last().action == "REFUSED"
+    assert "slots of shop may be allotted otherwise; apply it again" in world.last().reason
+
+
+# -- names
+
+
+def test_a_first_manifest_needs_a_name_under_it() -> None:
+    """As every later one does."""
+    world = World()
+    world.order("APPLY", spec_of(*STEPS), actor=" ")
+    assert world.last().reason == "APPLY refused: nobody's name stands under it"
+    assert world.tables() == []
 
 
 # -- the A/B step in a release

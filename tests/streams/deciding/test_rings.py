@@ -290,3 +290,74 @@ def test_a_person_may_promote_in_the_middle_of_the_rings() -> None:
     world.order("PROMOTE")
     assert reasons(world) == {"staff": "SPLIT", "europe": "EXCLUDED", "others": "SPLIT"}
     assert weights_of(world.tables()[-1])["challenger"] == 10_000
+
+
+def test_one_open_ring_is_closed_at_its_own_share_of_the_error_rate() -> None:
+    """Taken as all rings together it would fail sooner, and everything would be rolled back."""
+    world = world_of()
+    for _ in range(60):
+        serve(world, "staff", errors={"staff": 4}, number=100)
+        if world.last().action != "APPLY":
+            break
+    assert (world.last().action, world.state.closed) == ("CLOSE_RING", ["staff"])
+    assert "98 % always valid" in world.last().reason
+
+
+def slow(world: World, ring: str) -> None:
+    """Requests in a ring that break a limit on latency, which is checked every ten seconds."""
+    groups = [
+        Group(name, 400, 4, attributes=PLACES[ring], latency_ms=ms)
+        for name, ms in (("champion", 20.0), ("challenger", 900.0))
+    ]
+    world.observe(*groups)
+    world.tick(11_000)
+    world.observe()
+
+
+CHECKED = {
+    "metric": "latency", "max": "50ms", "min_samples": 100, "on_breach": "step_back",
+    "checks": {"every": "10s", "failures": 1},
+}  # fmt: skip
+
+
+def test_a_step_back_leaves_out_closed_rings() -> None:
+    """From the third ring to the first, as the second is closed: nobody would be in it."""
+    world = World()
+    world.apply({"rings": RINGS}, FULL, guardrails=[ERRORS, CHECKED])
+    pass_ring(world, "staff")
+    serve(world, "staff", "europe", errors={"europe": 200})
+    world.tick(1_000)
+    world.observe()
+    assert (world.state.closed, world.state.increment) == (["europe"], 2)
+    slow(world, "others")
+    assert (world.last().action, world.state.increment) == ("STEP_BACK", 0)
+    assert reasons(world) == {"staff": "SPLIT", "europe": "EXCLUDED", "others": "EXCLUDED"}
+
+
+def test_a_step_back_with_only_closed_rings_below_is_a_rollback() -> None:
+    """A closed ring is passed at once, so stepping back into it would be undone within a second."""
+    world = World()
+    world.apply({"rings": RINGS}, FULL, guardrails=[ERRORS, CHECKED])
+    serve(world, "staff", errors={"staff": 200})
+    world.tick(1_000)
+    world.observe()
+    assert (world.state.closed, world.state.increment) == (["staff"], 1)
+    slow(world, "europe")
+    assert (world.last().action, world.last().phase) == ("ROLLBACK", "ROLLED_BACK")
+
+
+def test_no_version_is_brought_to_instances_while_a_ring_is_closed() -> None:
+    """A manifest that is amended afterwards may still lead there: then a person decides."""
+    smoke = [{"request": {"x": 1}, "expect": 1}]
+    steps = {"rings": {**RINGS, "on_breach": "all"}}, {"blue_green": {"smoke": smoke}}
+    world = world_of()
+    serve(world, "staff", errors={"staff": 200})
+    assert world.state.closed == ["staff"]
+    world.order("APPLY", spec_of(*steps), parent=world.state.spec.digest())
+    assert world.state.generation == 1
+    for _ in range(4):
+        pass_ring(world, "europe", "others")
+    assert (world.last().action, world.last().phase) == ("PAUSE", "PAUSED")
+    assert "blue_green would give staff the new version too" in world.last().reason
+    world.order("PROMOTE", arguments={"to": "next"})
+    assert world.last().action == "REFUSED"

@@ -187,7 +187,9 @@ class World:
         """The next batch of a source partition, without sending it."""
         sequence = self.sequences.get(source, 0)
         self.sequences[source] = sequence + 1
-        version = self.state.version if NAME in self.decider.experiments else 0
+        is_known = NAME in self.decider.experiments
+        # Clients route by the last table, whatever was decided without one since.
+        version = self.state.tables[-1][1] if is_known else 0
         found = batch_of(groups, source, sequence, at_ms or self.log_time_ms, version)
         return encode_observation(found)
 

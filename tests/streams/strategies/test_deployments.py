@@ -180,7 +180,9 @@ def test_blue_is_kept_until_its_time_is_over_and_there_is_data() -> None:
     move = decided(replace(early, watermark_ms=3_600_000), "blue_green")
     assert move is not None
     assert ([item.kind for item in move.commands], move.needs_data) == (["RETIRE"], True)
-    retiring = replace(early, memo={"stage": "retire", "since_ms": NOW_MS})
+    assert [item.instance for item in move.commands] == ["i1"]
+    assert move.memo is not None
+    retiring = replace(early, watermark_ms=3_600_000, memo=move.memo)
     assert decided(retiring, "blue_green") is None
     late = decided(replace(retiring, now_ms=NOW_MS + 60_000), "blue_green")
     assert late is not None
