@@ -276,12 +276,12 @@ _EXACT: Final = frozenset({str, int, bool, type(None)})
 
 def rounded(value: Any) -> Any:
     """The same JSON value with every float rounded to 9 significant digits."""
+    if type(value) in _EXACT:
+        return value
     if isinstance(value, float):
         return round_significant(value)
-    # Most items are texts and counts: to ask here spares a call each.
     if isinstance(value, (dict, Mapping)):  # a plain one is told at once
-        items = value.items()
-        return {str(key): it if type(it) in _EXACT else rounded(it) for key, it in items}
+        return {str(key): it if type(it) in _EXACT else rounded(it) for key, it in value.items()}
     if isinstance(value, (list, tuple)):
         return [it if type(it) in _EXACT else rounded(it) for it in value]
     return value
