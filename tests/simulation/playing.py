@@ -64,8 +64,10 @@ def _play(world: World, schedule: Schedule) -> None:
     for event in schedule.events:
         world.seen[f"event: {event.name}"] += 1
         play(world, event)
-        for worker in world.crew():
+        # Whoever did nothing has as much open as before.
+        for worker in world.busy:
             check_caps(worker, world.config.open_max)
+        world.busy.clear()
     rounds = world.heal()
     hold("I20", rounds < HEAL_ROUNDS, "still busy after", rounds, "rounds")
     derived = {}
