@@ -177,7 +177,8 @@ class PartitionFold:
                     merge.put_back(run)
                     self._count(count - (run.stop - run.start))
                     raise
-            self._count(count)
+            self.released += count
+            self._interval_records += count
             if self._interval_records == CUT_RECORDS:
                 self._interval_records = 0
                 self._cut()

@@ -6,13 +6,16 @@ keep every bucket, and an arm that grows loses none, so ramps are monotone. Pure
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.events import BucketRange, Routing
 from tidegate.streams.assignment import BUCKETS
 from tidegate.streams.rules import read_rules
+
+_Run = tuple[str, int, int]
+"""Owner, first bucket, and the bucket behind the last."""
 
 VARIANTS_MAX = 255
 """A table's owners are kept as one byte per bucket."""
@@ -40,20 +43,26 @@ def allocate(
     """
     _check_weights(weights)
     if not previous:
-        return _ranges([name for name in sorted(weights) for _ in range(weights[name])])
-    owners = [item.variant for item in previous for _ in range(item.end - item.start)]
-    if len(owners) != BUCKETS or _coverage_fault(previous):
+        names = sorted(weights)
+        ends = accumulate(weights[name] for name in names)
+        return _ranges(
+            (name, end - weights[name], end) for name, end in zip(names, ends, strict=True)
+        )
+    if _coverage_fault(previous):
         raise DefinitionError("the previous ranges do not cover 0..9,999 once")
-    names = sorted(set(owners) | set(weights))
-    surplus = {name: owners.count(name) - weights.get(name, 0) for name in names}
+    runs = _merged((item.variant, item.start, item.end) for item in previous)
+    surplus = {name: -weights.get(name, 0) for name in {name for name, _, _ in runs} | set(weights)}
+    for name, start, end in runs:
+        surplus[name] += end - start
+    names = sorted(surplus)
     for loser in names:
         for gainer in names:
             moved = min(surplus[loser], -surplus[gainer])
             if moved > 0:
-                _move(owners, loser, gainer, moved)
+                runs = _moved(runs, loser, gainer, moved)
                 surplus[loser] -= moved
                 surplus[gainer] += moved
-    return _ranges(owners)
+    return _ranges(runs)
 
 
 def weights_of(routing: Routing) -> dict[str, int]:
@@ -126,32 +135,38 @@ def _coverage_fault(ranges: Sequence[BucketRange]) -> str:
     return "" if expected == BUCKETS else f"ranges end at {expected}, not {BUCKETS}"
 
 
-def _ranges(owners: Sequence[str]) -> tuple[BucketRange, ...]:
+def _ranges(runs: Iterable[_Run]) -> tuple[BucketRange, ...]:
     return tuple(
-        BucketRange(variant=name, start=start, end=end) for name, start, end in _runs(owners)
+        BucketRange(variant=name, start=start, end=end) for name, start, end in _merged(runs)
     )
 
 
-def _runs(owners: Sequence[str]) -> Iterator[tuple[str, int, int]]:
-    start = 0
-    for name, group in groupby(owners):
-        end = start + sum(1 for _ in group)
-        yield name, start, end
-        start = end
+def _merged(runs: Iterable[_Run]) -> list[_Run]:
+    """Without empty runs; neighbours with the same owner are one."""
+    found: list[_Run] = []
+    for name, start, end in runs:
+        if found and found[-1][0] == name:
+            found[-1] = (name, found[-1][1], end)
+        elif start < end:
+            found.append((name, start, end))
+    return found
 
 
-def _move(owners: list[str], loser: str, gainer: str, count: int) -> None:
-    """Gives `count` of the loser's buckets to the gainer, leaving as few fragments as it can."""
+def _moved(runs: list[_Run], loser: str, gainer: str, count: int) -> list[_Run]:
+    """`count` of the loser's buckets belong to the gainer, in as few fragments as can be."""
     while count:
         options = []
-        for name, start, end in _runs(owners):
+        for place, (name, start, end) in enumerate(runs):
             if name == loser:
-                below = start > 0 and owners[start - 1] == gainer
-                above = end < BUCKETS and owners[end] == gainer
+                below = place > 0 and runs[place - 1][0] == gainer
+                above = place + 1 < len(runs) and runs[place + 1][0] == gainer
                 # Where the gainer's own range begins or ends, a moved border is no new fragment.
-                options.append((not (below or above), end - start, start, end, below))
-        _, length, start, end, from_start = min(options)
+                options.append((not (below or above), end - start, start, place, below))
+        _, length, start, place, from_start = min(options)
         taken = min(length, count)
-        first = start if from_start else end - taken
-        owners[first : first + taken] = [gainer] * taken
+        border = start + (taken if from_start else length - taken)
+        owners = (gainer, loser) if from_start else (loser, gainer)
+        parts = [(owners[0], start, border), (owners[1], border, start + length)]
+        runs = _merged([*runs[:place], *parts, *runs[place + 1 :]])
         count -= taken
+    return runs

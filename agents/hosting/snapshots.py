@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cramjam
 
@@ -121,7 +121,7 @@ def _decompressed(count: int, chunks: Sequence[bytes]) -> bytes | None:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The manifest as the value of its record."""
-    return canonical_json(asdict(manifest)).encode()
+    return canonical_json(_fields_of(manifest)).encode()
 
 
 def decode_manifest(value: bytes) -> Manifest | None:
@@ -247,7 +247,7 @@ def keep_newest(
 
 
 def _digest(manifest: Manifest, state: bytes) -> str:
-    identity = asdict(manifest)
+    identity = _fields_of(manifest)
     del identity["chunks"], identity["digest"]
     if not manifest.topic_ids:
         del identity["topic_ids"]
@@ -255,3 +255,8 @@ def _digest(manifest: Manifest, state: bytes) -> str:
     hasher = sha256(canonical_json(identity).encode())
     hasher.update(state)
     return hasher.hexdigest()
+
+
+def _fields_of(manifest: Manifest) -> dict[str, Any]:
+    """By name; `asdict` would copy every offset."""
+    return {item.name: getattr(manifest, item.name) for item in fields(manifest)}

@@ -110,7 +110,7 @@ class Decider:
             self._status_ms = log_time_ms
             for _, state in sorted(self.experiments.items()):
                 if state.is_view_due or log_time_ms - state.viewed_ms >= IDLE_STATUS_MS:
-                    self._publish_view(state)
+                    self._publish_view(state, judging.findings_of(state))
 
     def records(self, run: Run) -> None:
         """Takes records one by one, after all may be read: each sees what the one before left."""
@@ -269,7 +269,8 @@ class Decider:
             self._counters["order.refused"] += 1
         if proposal.automatic and proposal.roll_back:
             self._order_own_rollback(state, proposal)
-        evidence = {**judging.evidence_of(state), **proposal.evidence}
+        found = judging.evidence_of(state)
+        evidence = {**found, **proposal.evidence}
         record = self._journal.decision(state, proposal, control_id, self._moment(), evidence)
         experiments.chain(state, record)
         if changes_table:
@@ -278,7 +279,7 @@ class Decider:
             self._journal.commands(state.deployment.issued)
         if proposal.alert:
             self._journal.alert(proposal.alert, proposal.reason, self.log_time_ms, state)
-        self._publish_view(state)
+        self._publish_view(state, found)
 
     def _order_own_rollback(self, state: ExperimentState, proposal: Proposal) -> None:
         variant = proposal.roll_back
@@ -293,7 +294,7 @@ class Decider:
         covers = dict(zip(TOPICS, self._offsets, strict=True)) | self.sequences.covered()
         return Moment(self.log_time_ms, self.sequences.watermark_ms, covers)
 
-    def _publish_view(self, state: ExperimentState) -> None:
+    def _publish_view(self, state: ExperimentState, findings: dict[str, Any]) -> None:
         state.viewed_ms, state.is_view_due = self.log_time_ms, False
-        found = view.view_of(state, self._sight(state), self.sequences, self.clients)
+        found = view.view_of(state, self._sight(state), self.sequences, self.clients, findings)
         self._journal.status(state, found, self.log_time_ms)

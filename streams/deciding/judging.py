@@ -170,12 +170,19 @@ def evidence_of(state: ExperimentState) -> dict[str, Any]:
     """The numbers that stand behind every decision."""
     return {
         "variants": {name: _variant(state, name) for name in sorted(state.spec.variants)},
-        "guardrails": [item.to_dict() for item in guarding.readings(state)],
-        "objective": objective_of(state),
-        "drift": drift_of(state),
+        **findings_of(state),
         "increment": state.increment,
         "rolled_back": list(state.rolled_back),
         **_rings(state),
+    }
+
+
+def findings_of(state: ExperimentState) -> dict[str, Any]:
+    """What the statistics come to: a part of the evidence that views tell as well."""
+    return {
+        "guardrails": [item.to_dict() for item in guarding.readings(state)],
+        "objective": objective_of(state),
+        "drift": drift_of(state),
     }
 
 

@@ -246,14 +246,14 @@ _EXACT: Final = frozenset({str, int, bool, type(None)})
 
 def rounded(value: Any) -> Any:
     """The same JSON value with every float rounded to 9 significant digits."""
-    if type(value) in _EXACT:  # most are, and the abstract class below is slow to ask
+    if type(value) in _EXACT:
         return value
     if isinstance(value, float):
         return round_significant(value)
     if isinstance(value, (dict, Mapping)):  # a plain one is told at once
-        return {str(key): rounded(item) for key, item in value.items()}
+        return {str(key): it if type(it) in _EXACT else rounded(it) for key, it in value.items()}
     if isinstance(value, (list, tuple)):
-        return [rounded(item) for item in value]
+        return [it if type(it) in _EXACT else rounded(it) for it in value]
     return value
 
 

@@ -6,10 +6,10 @@ with every decision; a function of the state like all that the decider puts out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tidegate.streams.deciding import guarding, judging, rings, scheduling
+from tidegate.streams.deciding import judging, rings, scheduling
 from tidegate.streams.deciding.clients import Clients
 from tidegate.streams.deciding.experiment import FLAG_STEP, ExperimentState
 from tidegate.streams.deciding.sequences import Sequences
@@ -22,9 +22,13 @@ _NAMED_MAX = 20
 
 
 def view_of(
-    state: ExperimentState, sight: judging.Sight, sequences: Sequences, clients: Clients
-) -> dict[str, Any]:
-    """The view; times are log time in ms, shares basis points."""
+    state: ExperimentState, sight: judging.Sight, sequences: Sequences, clients: Clients,
+    findings: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """The view; times are log time in ms, shares basis points.
+
+    `findings` are those of the state, by `judging.findings_of` or as part of its evidence.
+    """
     log_time_ms = sight.log_time_ms
     standing = judging.standing_of(state, sight)
     outlook = state.strategy.outlook(standing)
@@ -44,9 +48,9 @@ def view_of(
         "progress": "" if ended else _waiting(state, log_time_ms) or outlook.progress,
         "next": "" if ended else _following(state, outlook.following),
         "variants": [_variant(state, name) for name in _order(state)],
-        "guardrails": [item.to_dict() for item in guarding.readings(state)],
-        "objective": judging.objective_of(state),
-        "health": _health(state, clients, log_time_ms),
+        "guardrails": findings["guardrails"],
+        "objective": findings["objective"],
+        "health": {**_health(state, clients, log_time_ms), "drift": findings["drift"]},
         "applied": _applied(state, clients, log_time_ms),
         "instances": _instances(state, sight.fleet),
         "log_time": log_time_ms,
@@ -118,7 +122,6 @@ def _health(state: ExperimentState, clients: Clients, log_time_ms: int) -> dict[
         "outcomes": sum(item.matched for item in tallies),
         "irregular": irregular,
         "propensity": _propensity(state),
-        "drift": judging.drift_of(state),
         "published_at": state.published_at_ms,
         "degraded": clients.degraded(state.name, log_time_ms),
         "unwell": clients.unwell(state.name, log_time_ms)[:_NAMED_MAX],

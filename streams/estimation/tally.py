@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import Any, Final
 
 from tidegate.schemas.facts import CLASSES, STATUSES, STREAMS
 from tidegate.streams.estimation.moments import Sample
@@ -49,13 +50,20 @@ class Tally:
 
     def to_state(self) -> dict[str, Any]:
         """JSON values."""
-        return asdict(self)
+        found: dict[str, Any] = dict(zip(_FIELDS, _VALUES(self), strict=True))
+        for name in ("reasons", "statuses", "irregular"):
+            found[name] = dict(found[name])
+        return found
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes over what `to_state` gave; what an earlier version did not count begins at 0."""
-        for item in fields(self):
-            if item.name in state:
-                setattr(self, item.name, copy(state[item.name]))
+        for name in _FIELDS:
+            if name in state:
+                setattr(self, name, copy(state[name]))
+
+
+_FIELDS: Final = tuple(item.name for item in fields(Tally))
+_VALUES: Final = attrgetter(*_FIELDS)
 
 
 @dataclass(slots=True)

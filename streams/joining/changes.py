@@ -100,7 +100,7 @@ def encode_changes(changes: Changes) -> bytes:
         for name, column in _columns(table) if len(table) else ():
             # Times and serial numbers differ little from one row to the next.
             is_even = name in ("until_ms", "serial", "after")
-            sections.append((np.diff(column, prepend=0) if is_even else column).tobytes())
+            sections.append((_steps(column) if is_even else column).tobytes())
     return join(sections)
 
 
@@ -139,6 +139,14 @@ def _table(dtype: np.dtype[Any], sections: Iterator[bytes]) -> Array:
             section = first if name == "until_ms" else next(sections)
             table[name] = np.cumsum(np.frombuffer(section, "<i8"))
     return table
+
+
+def _steps(column: Array) -> Array:
+    """The first value, then by how much each differs; `diff` with `prepend` takes four times as
+    long for the few rows of a checkpoint."""
+    steps = column.copy()
+    steps[1:] -= column[:-1]
+    return steps
 
 
 def _concatenated(parts: Sequence[Array], dtype: DTypeLike) -> Array:

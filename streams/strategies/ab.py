@@ -94,7 +94,8 @@ def _progress(standing: Standing, found: Mapping[str, Difference]) -> float:
         if delta <= 0.0:  # a control that is 0 so far has no relative effects
             return 0.0
         shares.append(fixed_horizon.information_share(item, delta, alpha, settings.power))
-    return min(shares)
+    # When all are rolled back there is nothing to test.
+    return min(shares, default=0.0)
 
 
 def _conclude(standing: Standing, found: Mapping[str, Difference]) -> Move:

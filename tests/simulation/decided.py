@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.simulation.approved import check_approvals
 from tests.simulation.invariants import hold
 from tests.simulation.joined import batch_of
 from tests.simulation.people import EXPERIMENT
@@ -22,6 +23,7 @@ from tidegate.streams.folding import PartitionFold
 from tidegate.streams.output import Output
 
 ALL_BP = 10_000
+_OPENING = ("APPLY", "RETRY")
 
 
 def check_decided(world: World, fold: PartitionFold, outputs: list[Output]) -> None:
@@ -32,7 +34,13 @@ def check_decided(world: World, fold: PartitionFold, outputs: list[Output]) -> N
     values = [item.value for item in outputs if item.topic == "decisions" and item.value]
     found = [(value, codec.decode_as(Decision, value)) for value in values]
     orders = _orders(world)
-    _check_chain(world, [pair for pair in found if pair[1].experiment == EXPERIMENT], orders)
+    chain = [pair for pair in found if pair[1].experiment == EXPERIMENT]
+    _check_chain(world, chain, orders)
+    check_approvals(world, [
+        (decision, orders[decision.control_id][2] if decision.control_id is not None else None)
+        for _, decision in chain
+        if decision.version > 0
+    ])  # fmt: skip
     _check_answers([decision for _, decision in found], orders)
     _check_tables(world, outputs)
     for _, decision in found:
@@ -84,7 +92,7 @@ def _check_chain(
             gap = decision.reason.startswith("gap accepted")
             hold("I10", decision.epoch == before.epoch + gap, *told)
             opens = decision.generation - before.generation
-            hold("I11", opens in (0, 1) and (not opens or decision.action == "APPLY"), *told)
+            hold("I11", opens in (0, 1) and (not opens or decision.action in _OPENING), *told)
             risen = all(decision.covers[name] >= count for name, count in before.covers.items())
             hold("I21", risen, *told, decision.covers)
             rolled_back = set() if opens else rolled_back
@@ -110,6 +118,9 @@ def _check_cause(
     """I8: who or what asked for it."""
     told = (decision.decision_id, decision.reason, variant)
     hold("I8", decision.action == "ROLLBACK" and decision.variant == variant, *told)
+    if decision.control_id is None and "breaker" in evidence:
+        hold("I8", evidence["breaker"]["candidate"] == variant, *told, evidence["breaker"])
+        return
     if decision.control_id is None:
         breach = evidence.get("breach", {})
         failed = breach.get("verdict") == "FAIL" and breach.get("candidate") == variant

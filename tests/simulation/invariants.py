@@ -13,10 +13,10 @@ INVARIANTS: Final[Mapping[str, str]] = {
     "I5": "weights are whole basis points of known variants, at least 0, sum 10,000",
     "I6": "a rolled-back variant has weight 0 for the rest of its generation",
     "I7": "the set of rolled-back variants only grows, until a new generation",
-    "I8": "no rollback without a cause: an order for that generation, or a failed guardrail",
+    "I8": "no rollback without a cause: an order of its generation, a failed guardrail, a breaker",
     "I9": "versions are dense, (epoch, version) only rises, one content per pair",
     "I10": "an epoch rises by a recorded gap alone, and nobody goes back behind it",
-    "I11": "generations rise one by one, by APPLY alone, and statistics never mix them",
+    "I11": "generations rise one by one, by APPLY and RETRY alone, and statistics never mix them",
     "I12": "every order is answered by exactly one decision",
     "I13": "nothing is NaN, infinite or a negative count",
     "I14": "input = counted + duplicate + conflict + late + orphan + expired + dead + pending",
@@ -29,6 +29,7 @@ INVARIANTS: Final[Mapping[str, str]] = {
     "I21": "a decision covers what it rests on: existing offsets, its own order included",
     "I22": "every decision names the digest of the one before",
     "I23": "logged propensities are the shares that were drawn with",
+    "I24": "a step that asks for approval is passed by people alone, enough of them, in its roles",
     "raised": "nothing raises what it should not",
 }
 """Every invariant and its sentence."""

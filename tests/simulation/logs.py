@@ -27,10 +27,17 @@ class Entry(NamedTuple):
 class Log:
     """One topic-partition."""
 
-    __slots__ = ("entries",)
+    __slots__ = ("_times", "entries", "values")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.values = 0
+        self._times: list[int] = []
+
+    def append(self, entry: Entry) -> None:
+        """The next record; `values` counts those that have one."""
+        self.entries.append(entry)
+        self.values += entry.value is not None
 
     def fetch(self, offset: int, limit: int) -> Fetched:
         """At most `limit` records from `offset` on, as the transport hands them over."""
@@ -44,6 +51,8 @@ class Log:
 
     def times(self) -> list[int]:
         """Log time of every record, by the rule as it is documented; not the merge's code."""
+        if len(self._times) == len(self.entries):
+            return self._times
         now = announced = 0
         found = []
         for entry in self.entries:
@@ -55,6 +64,7 @@ class Log:
             elif isinstance(entry.mark, Marker) and entry.mark.kind == "time-jump":
                 announced = max(announced, int(entry.mark.arguments.get("to_ms", "0")))
             found.append(now)
+        self._times = found
         return found
 
 
@@ -84,7 +94,7 @@ class Cluster:
 
     def append(self, place: Place, entry: Entry) -> None:
         """A broker takes a record."""
-        self.logs[place].entries.append(entry)
+        self.logs[place].append(entry)
 
     def send(self, sent: Sent, held: bool) -> None:
         """A plain producer sends: at once, or it is held up where nobody can see it."""

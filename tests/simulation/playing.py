@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,16 @@ from tests.simulation.copies import check_copies, check_order
 from tests.simulation.decided import check_decided
 from tests.simulation.decoding import read_each
 from tests.simulation.invariants import Violation, hold
-from tests.simulation.joined import batch_of, check_caps, check_joined
+from tests.simulation.joined import check_caps, check_joined
 from tests.simulation.planting import swapped
+from tests.simulation.remembering import CHANGES
 from tests.simulation.schedule import Schedule
 from tests.simulation.serving import TIMED, Clock
 from tests.simulation.steps import play
 from tests.simulation.workers import reference
 from tests.simulation.world import HEAL_ROUNDS, World
 from tidegate.schemas.decoding.batch import BatchDecoder
-from tidegate.schemas.events import BucketRange
-from tidegate.streams import folding, routing
-from tidegate.streams.deciding import experiment, placement
+from tidegate.streams import folding
 from tidegate.streams.joining import changelog
 
 
@@ -66,8 +64,10 @@ def _play(world: World, schedule: Schedule) -> None:
     for event in schedule.events:
         world.seen[f"event: {event.name}"] += 1
         play(world, event)
-        for worker in world.crew():
+        # Whoever did nothing has as much open as before.
+        for worker in world.busy:
             check_caps(worker, world.config.open_max)
+        world.busy.clear()
     rounds = world.heal()
     hold("I20", rounds < HEAL_ROUNDS, "still busy after", rounds, "rounds")
     derived = {}
@@ -95,8 +95,7 @@ def _time_and_constants(schedule: Schedule) -> Iterator[World]:
         (folding, "SEGMENT_RECORDS", schedule.config.segment_records),
         (changelog, "SEGMENT_ROWS", 3),
         (changelog, "KEPT_SLACK", 3),
-        (placement, "decode_observation", batch_of),
-        (experiment, "allocate", _allocate),
+        *CHANGES,
     ]
     if not schedule.config.columns:
         changes.append((BatchDecoder, "_read", read_each))
@@ -108,20 +107,6 @@ def _time_and_constants(schedule: Schedule) -> Iterator[World]:
             yield world
     finally:
         logging.disable(level)
-
-
-def _allocate(
-    weights: Mapping[str, int], previous: Sequence[BucketRange] = ()
-) -> tuple[BucketRange, ...]:
-    return _allocated(tuple(sorted(weights.items())), tuple(previous))
-
-
-@lru_cache(4_096)
-def _allocated(
-    weights: tuple[tuple[str, int], ...], previous: tuple[BucketRange, ...]
-) -> tuple[BucketRange, ...]:
-    """Pure, slow for a schedule, and asked the same again and again."""
-    return routing.allocate(dict(weights), previous)
 
 
 def trace_of(world: World) -> str:

@@ -23,10 +23,12 @@ _CLASSES = (
 _LETTERS = ("framing", "schema", "truncated", "trailing", "value", "clock", "empty")
 _ACTIONS = (
     "APPLY", "SET", "ADVANCE", "UPDATE", "PROMOTE", "ROLLBACK", "STEP_BACK", "PAUSE", "RESUME",
-    "ABORT", "FINISH", "HOLD", "REFUSED",
+    "ABORT", "FINISH", "HOLD", "REFUSED", "RETRY", "APPROVE",
 )  # fmt: skip
 _PHASES = ("RUNNING", "PAUSED", "PROMOTED", "COMPLETED", "ROLLED_BACK", "ABORTED", "FLAG")
 _REASONS = ("SPLIT", "DEFAULT", "EXCLUDED", "ROLLED_BACK", "BREAKER", "STALE")
+_STEPS = ("shadow", "canary", "ab", "bandit", "pause", "approve", "full", "flag")
+_BREACHES = ("rollback", "step_back", "pause", "alert", "no data")
 _DECIDER = (
     "batch.next", "batch.known", "batch.gap", "order.repeated", "order.refused",
     "fact.counted", "fact.other_generation", "control.dead_lettered",
@@ -43,6 +45,11 @@ SOMETIMES: Final = (
     *(f"phase: {name}" for name in _PHASES),
     *(f"reason: {name}" for name in _REASONS),
     *(f"decider: {name}" for name in _DECIDER),
+    *(f"step: {name}" for name in _STEPS),
+    *(f"breach: {name}" for name in _BREACHES),
+    *(f"breaker: {name}" for name in ("HOLD", "PAUSE", "ROLLBACK")),
+    *(f"passed by {name}" for name in ("APPROVE", "PROMOTE", "RESUME")),
+    "refused for its role",
     "started anew", "started from a checkpoint", "checkpoint damaged", "gap accepted",
     "older checkpoint used", "segments referred to", "started from segments",
     "statistics compared", "announced jump", "audited",

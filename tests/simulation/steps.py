@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from tests.simulation import people
 from tests.simulation.logs import Entry, Sent
+from tests.simulation.manifests import CANDIDATES, CONTROL
 from tests.simulation.schedule import Event
 from tests.simulation.serving import READ
 from tests.simulation.traffic import garbage
@@ -77,7 +78,7 @@ def serve_by_client(world: World, a: int, b: int) -> None:
     if world.config.kind != "loop" or drawn.reason == "DEFAULT":
         return
     world.traffic.served_ms.setdefault(request, world.now_ms)
-    failed = b // 40 % 2 and drawn.variant != people.CONTROL
+    failed = b // 40 % 2 and drawn.variant != CONTROL
     service.holds = world.held and b % 11 == 0
     service.events.prediction(
         people.EXPERIMENT, drawn, unit_id=unit, served_at=world.now_ms,
@@ -116,10 +117,9 @@ def facts(world: World, a: int, b: int) -> None:
 
 def order(world: World, a: int, b: int) -> None:
     """A person wants something."""
-    state = world.experiment()
-    generation, spec = (0, None) if state is None else (state.generation, state.spec)
     world.orders += 1
-    control = people.order(world.orders, a, b, generation, spec, world.now_ms)
+    known = people.known_of(world.experiment())
+    control = people.order(world.orders, a, b, known, world.now_ms)
     sent = Sent(("control", 0), control.experiment.encode(), codec.encode(control), world.now_ms)
     world.cluster.send(sent, held=world.held and a % 4 == 0)
 
@@ -266,8 +266,8 @@ def cutoff(world: World, a: int, b: int) -> None:
 
 def failing(world: World, a: int, b: int) -> None:
     """A candidate's model keeps raising in one service."""
-    candidate = people.CANDIDATES[b % 2]
-    world.services[a % 2].fail(people.EXPERIMENT, candidate, people.CONTROL)
+    candidate = CANDIDATES[b % 2]
+    world.services[a % 2].fail(people.EXPERIMENT, candidate, CONTROL)
 
 
 def stale(world: World, a: int, b: int) -> None:

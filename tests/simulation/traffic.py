@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from tests.simulation.people import CONTROL, EXPERIMENT
+from tests.simulation.manifests import CONTROL
+from tests.simulation.people import EXPERIMENT
 from tests.simulation.schedule import REWARD_WAIT_MS
 from tidegate.schemas import codec
 from tidegate.schemas.context import Context

@@ -71,6 +71,7 @@ class World:
         self.workers: dict[Role, Worker | None] = dict.fromkeys(self.roles)
         self.zombies: list[Worker] = []
         self.all_workers: list[Worker] = []
+        self.busy: list[Worker] = []
         names_of_services = () if config.kind == "join" else ("a", "b")
         self.services = [
             Service(name, self.cluster, config.partitions, self.now) for name in names_of_services
@@ -116,6 +117,7 @@ class World:
         )  # fmt: skip
         self.workers[role] = worker
         self.all_workers.append(worker)
+        self.busy.append(worker)
         self.seen["started from a checkpoint" if worker.restored >= 0 else "started anew"] += 1
         self.seen["started from segments"] += worker.has_segments
         self.seen["older checkpoint used"] += worker.passed_over
@@ -132,6 +134,7 @@ class World:
     def work(self, worker: Worker, start: int, limit: int, back: int = 0) -> bool:
         """A worker fetches of each topic, beginning with rank `start`."""
         found = False
+        self.busy.append(worker)
         try:
             for rank in (start, (start + 1) % 3, (start + 2) % 3):
                 found |= worker.work(rank, limit, back)
@@ -150,6 +153,7 @@ class World:
         """A process is gone, and with it what no broker had taken."""
         self.seen[f"crash: {point}"] += 1
         worker.queue.clear()
+        self.busy = [other for other in self.busy if other is not worker]
         if self.workers[worker.role] is worker:
             self.workers[worker.role] = None
         else:
@@ -251,7 +255,7 @@ class World:
         """Records that change something: heartbeats, words of life and empty batches do not."""
         if place[0] in ("commands", "applied", "observations"):
             return 0
-        return sum(entry.value is not None for entry in self.cluster.logs[place].entries)
+        return self.cluster.logs[place].values
 
     def _unfinished(self) -> bool:
         """Whether a joiner still has something to wait for."""

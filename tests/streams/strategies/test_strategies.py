@@ -215,6 +215,13 @@ def test_people_are_told_where_it_stands(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_people_are_told_also_when_no_candidate_is_left(name: str) -> None:
+    """A view is published after the last one was rolled back as well: that must not stop it."""
+    outlook = STRATEGIES[name].outlook(replace(standing(name), candidates=()))
+    assert outlook.progress
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_every_strategy_has_a_page_whose_manifest_runs(name: str) -> None:
     """What is not described is not there, and what is described works as it stands."""
     page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
