@@ -177,13 +177,12 @@ def evolve(state: ExperimentState, proposal: Proposal, log_time_ms: int) -> bool
         state.judged_from[f"{guardrail}/{candidate}"] = _since_now(state, guardrail, candidate)
     after = (state.weights, state.shadow, tuple(state.rolled_back), state.generation)
     # The generation's first table and every table of an applied manifest go out as they are:
-    # model versions, inclusion and salt stand in them too. A ring starts without other weights. A
-    # step that commands instances begins with a table of its own, although shares stay: its
-    # evidence is what its tables routed.
+    # model versions, inclusion and salt stand in them too. A step, and an increment of one, begins
+    # with a table of its own although shares may stay (a pause, the same share again, a ring):
+    # evidence of it is what its tables routed, so without one it would wait for ever.
     entered = proposal.step is not None or proposal.increment is not None
-    own = entered and state.strategy.back is not None
-    rings_differ = proposal.close_ring or (state.spec.rings and proposal.increment is not None)
-    return before != after or bool(own or proposal.spec or proposal.republish or rings_differ)
+    own = entered or proposal.spec or proposal.republish or proposal.close_ring
+    return before != after or bool(own)
 
 
 def _take_spec(state: ExperimentState, spec: ExperimentSpec, new_generation: bool) -> None:

@@ -187,7 +187,8 @@ class World:
         """The next batch of a source partition, without sending it."""
         sequence = self.sequences.get(source, 0)
         self.sequences[source] = sequence + 1
-        version = self.state.version if NAME in self.decider.experiments else 0
+        # As clients do it: by the newest table there is, which not every decision makes.
+        version = self.state.tables[-1][1] if NAME in self.decider.experiments else 0
         found = batch_of(groups, source, sequence, at_ms or self.log_time_ms, version)
         return encode_observation(found)
 
