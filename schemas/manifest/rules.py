@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from tidegate.schemas.manifest.deployment_rules import (
     blue_green_rules,
+    canary_form_rules,
     concurrent_rules,
     deployment_rules,
     rolling_rules,
@@ -113,6 +114,7 @@ RULES: tuple[Rule, ...] = (
     deployment_rules,
     blue_green_rules,
     rolling_rules,
+    canary_form_rules,
     concurrent_rules,
     flag_rules,
     unit_rules,
