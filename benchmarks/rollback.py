@@ -34,6 +34,7 @@ from tidegate.schemas.partitioner import partition_of
 P50_MS_MUST, P99_MS_MUST = 100.0, 500.0
 SCENARIOS = ("calm", "overload", "down")
 _PROCESSES, _CLIENTS_EACH = 2, 2
+CLIENTS = _PROCESSES * _CLIENTS_EACH
 _PATIENCE_SECONDS = 30.0
 
 
@@ -62,13 +63,12 @@ class Fleet:
             TimeoutError: one did not.
         """
         deadline = time.time() + _PATIENCE_SECONDS
-        wanted = _PROCESSES * _CLIENTS_EACH
         while time.time() < deadline:
             obeyed = self.obeyed.get(experiment, [])
-            if len(obeyed) == wanted:
+            if len(obeyed) == CLIENTS:
                 return max(obeyed)
             time.sleep(0.002)
-        raise TimeoutError(f"{len(self.obeyed.get(experiment, []))} of {wanted} clients obeyed")
+        raise TimeoutError(f"{len(self.obeyed.get(experiment, []))} of {CLIENTS} clients obeyed")
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--commands", type=int, default=100)
     parser.add_argument("--scenario", default=",".join(SCENARIOS))
     options = parser.parse_args()
-    heading(f"Rollback command to last of {_PROCESSES * _CLIENTS_EACH} clients obeying")
+    heading(f"Rollback command to last of {CLIENTS} clients obeying")
     reached = []
     for scenario in options.scenario.split(","):
         with cluster() as there:

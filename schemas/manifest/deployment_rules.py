@@ -12,9 +12,9 @@ from tidegate.schemas.manifest.deployments import (
     Rolling,
 )
 from tidegate.schemas.manifest.faults import Fault, Path, Unreadable, touches, unread_fields
-from tidegate.schemas.manifest.spec import ExperimentSpec
+from tidegate.schemas.manifest.spec import ExperimentSpec, Guardrail
 from tidegate.schemas.manifest.step_rules import steps
-from tidegate.schemas.manifest.steps import Rings
+from tidegate.schemas.manifest.steps import Canary, Rings
 
 WHOLE_BP = 10_000
 
@@ -123,6 +123,47 @@ def rolling_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Faul
                 "no instance is left with control, and a guardrail compares with it",
                 "write 50% or less, or guardrails with max or min",
             )
+
+
+def canary_form_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
+    """A canary of instances is judged by guardrails, and `rolling` takes on what it patched."""
+    for index, canary in steps(spec, Canary):
+        path: Path = ("spec", "release", index, "canary")
+        unread = unread_fields(unreadable, "release", index, "canary")
+        if "rolling" in unread or canary.rolling is None:
+            continue
+        if "min_samples" not in unread and canary.min_samples > 1:
+            yield Fault(
+                (*path, "min_samples"),
+                "what instances serve is counted by the guardrails that judge them",
+                "write min_samples in each guardrail instead",
+            )
+        if not touches(unreadable, "release") and not _goes_on(spec, index + 1):
+            yield Fault(
+                path,
+                "nothing takes on the instances that it patched",
+                "put a rolling step directly after it, at the end",
+            )
+        judges = any(spec.metrics[item.metric].field is not None for item in _judged(spec))
+        unknown = touches(unreadable, "guardrails") or touches(unreadable, "metrics")
+        if not judges and not unknown:
+            yield Fault(
+                path,
+                "no guardrail compares the patched instances with the others",
+                "add a guardrail on errors or latency, which predictions tell themselves",
+            )
+
+
+def _goes_on(spec: ExperimentSpec, index: int) -> bool:
+    """Whether a step brings the new version to more instances."""
+    if index >= len(spec.release):
+        return False
+    step = spec.release[index]
+    return step.rolling is not None or (step.canary is not None and step.canary.rolling is not None)
+
+
+def _judged(spec: ExperimentSpec) -> Iterator[Guardrail]:
+    return (item for item in spec.guardrails if item.metric in spec.metrics)
 
 
 def concurrent_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:

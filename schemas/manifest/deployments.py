@@ -64,6 +64,18 @@ class Rolling(Model):
     instances: Count = 1
 
 
+class Patching(Model):
+    """How a canary of instances patches them, one after another.
+
+    One is compared with another, so there are two at least. What else there is means the same as in
+    `Rolling`.
+    """
+
+    max_unavailable: Count = 1
+    health_timeout_ms: Annotated[DurationMs, Field(alias="health_timeout", ge=10_000)] = 120_000
+    instances: Annotated[Count, Field(ge=2)] = 2
+
+
 class Recreate(Model):
     """The old version is stopped everywhere, then the new one started: downtime is accepted.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from tidegate.schemas.manifest.deployment_rules import (
     blue_green_rules,
+    canary_form_rules,
     concurrent_rules,
     deployment_rules,
     rolling_rules,
@@ -115,6 +116,7 @@ RULES: tuple[Rule, ...] = (
     whole_population_rules,
     blue_green_rules,
     rolling_rules,
+    canary_form_rules,
     concurrent_rules,
     flag_rules,
     unit_rules,

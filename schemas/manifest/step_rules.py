@@ -75,8 +75,9 @@ def release_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Faul
 
 def canary_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
     """Canaries stay at half of the traffic or less, and only grow."""
-    reached = 0
+    reached_by: dict[str, int] = {}  # shares of requests and of instances are two things
     for index, canary in steps(spec, Canary):
+        reached = reached_by.get(canary.form, 0)
         path: Path = ("spec", "release", index, "canary")
         unread_cap = unread_fields(unreadable, "release", index, "canary")
         unread = unread_cap & {"weight", "weights"}
@@ -103,7 +104,7 @@ def canary_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault
                     f"{percent(share)} is not above the {percent(reached)} before it",
                     "write shares that grow",
                 )
-            reached = max(reached, share)
+            reached = reached_by[canary.form] = max(reached, share)
 
 
 def _canary_ends(path: Path, canary: Canary, unread: frozenset[str]) -> Iterator[Fault]:

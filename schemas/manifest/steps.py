@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Strict, model_validator
 
-from tidegate.schemas.manifest.deployments import BlueGreen, Recreate, Rolling
+from tidegate.schemas.manifest.deployments import BlueGreen, Patching, Recreate, Rolling
 from tidegate.schemas.manifest.segments import Segment, WrittenSegment
 from tidegate.schemas.manifest.types import (
     Count,
@@ -71,6 +71,8 @@ class Canary(Model):
     Each share is held `hold_ms` of watermarked time and until every candidate has
     `min_samples` requests at it; a breach or a person ends it earlier. No share is above `cap_bp`.
     A share that cannot be passed after `max_duration_ms` ends as `on_inconclusive` says.
+
+    With `rolling` shares are of the instances: so many get the new version in place of the old.
     """
 
     weight_bp: Annotated[ShareBp | None, Field(alias="weight", gt=0)] = None
@@ -84,6 +86,12 @@ class Canary(Model):
     cap_bp: Annotated[ShareBp, Field(alias="cap", gt=0)] = CANARY_CAP_BP
     max_duration_ms: Annotated[DurationMs | None, Field(alias="max_duration", gt=0)] = None
     on_inconclusive: OnInconclusive | None = None
+    rolling: Patching | None = None
+
+    @property
+    def form(self) -> Literal["parallel", "rolling"]:
+        """What shares are of: requests, or instances."""
+        return "parallel" if self.rolling is None else "rolling"
 
     @property
     def shares_bp(self) -> tuple[int, ...]:

@@ -145,7 +145,7 @@ def _same_step(state: ExperimentState, spec: ExperimentSpec) -> bool:
         return False
     earlier = range(state.step + 1)
     return all(
-        strategy_at(state.spec, step).name == strategy_at(spec, step).name for step in earlier
+        strategy_at(state.spec, step) is strategy_at(spec, step) for step in earlier
     )
 
 

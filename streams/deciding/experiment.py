@@ -129,7 +129,8 @@ def decision_id(experiment: str, epoch: int, version: int) -> str:
 
 def strategy_at(spec: ExperimentSpec, step: int) -> Strategy:
     """The strategy of a step; `FLAG_STEP` is the flag's."""
-    return STRATEGIES["flag" if step == FLAG_STEP else spec.release[step].strategy]
+    name = "flag" if step == FLAG_STEP else spec.release[step].strategy
+    return STRATEGIES[name].as_set(settings_at(spec, step))
 
 
 def settings_at(spec: ExperimentSpec, step: int) -> Any:

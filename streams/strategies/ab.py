@@ -58,7 +58,9 @@ def outlook(standing: Standing) -> Outlook:
     whole = duration(settings.max_duration_ms)
     ran = f"ran {duration(standing.held_ms)} of at most {whole}"
     found = _differences(standing)
-    progress = _progress(standing, found) if len(found) == len(standing.candidates) else 0.0
+    # A release whose last candidate was rolled back has nothing to compare, and is looked at still.
+    is_whole = bool(found) and len(found) == len(standing.candidates)
+    progress = _progress(standing, found) if is_whole else 0.0
     if progress <= 0.0:
         return Outlook(ran, f"the test is due, or {whole} are over")
     closed = sum(item.n_candidate for item in found.values()) + max(

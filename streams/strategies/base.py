@@ -182,6 +182,8 @@ class Strategy:
     One that commands instances has `back(standing)`, the next move on the way back after its
     variant was rolled back or the release aborted, or None. It is asked whenever an instance says
     something new and every second of log time, again and again until it says nothing.
+
+    `forms` are other ways of the same name, by what the step's `form` says.
     """
 
     name: str
@@ -192,6 +194,11 @@ class Strategy:
     outlook: Callable[[Standing], Outlook]
     keeps: bool = False
     back: Callable[[Standing], Move | None] | None = None
+    forms: Mapping[str, Strategy] = field(default_factory=dict)
+
+    def as_set(self, settings: Any) -> Strategy:
+        """The form of it that a step's settings ask for."""
+        return self.forms.get(getattr(settings, "form", ""), self)
 
 
 def split(share_bp: int, control: str, candidates: Sequence[str]) -> dict[str, int]:

@@ -3,6 +3,8 @@
 A share is passed when it was held for `hold` of watermarked time and every candidate has
 `min_samples` requests routed by it. Guardrails watch meanwhile; too few requests mean waiting,
 and what is still inconclusive when `max_duration` is over ends as `on_inconclusive` says.
+
+This is the parallel form, shares of the requests; shares of the instances are `canary_rolling`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tidegate.schemas.manifest.steps import Canary
+from tidegate.streams.strategies import canary_rolling
 from tidegate.streams.strategies.base import (
     Kind,
     Move,
@@ -88,4 +91,6 @@ def outlook(standing: Standing) -> Outlook:
     )
 
 
-STRATEGY = Strategy("canary", Canary, True, start, decide, outlook)
+STRATEGY = Strategy(
+    "canary", Canary, True, start, decide, outlook, forms={"rolling": canary_rolling.STRATEGY}
+)

@@ -53,14 +53,14 @@ def start(
 def decide(standing: Standing) -> Move | None:
     """The next batch, the switch of the table when all are patched, or the way back."""
     new, memo, there = standing.newcomer, standing.memo, live(standing.fleet)
-    trouble = _trouble(standing)
-    if trouble:
-        return roll_back(standing, f"{trouble}: back to {version_of(standing, standing.control)}")
+    found = trouble(standing)
+    if found:
+        return roll_back(standing, f"{found}: back to {version_of(standing, standing.control)}")
     if standing.increment:
         reason = f"{version_of(standing, new)} serves everybody, the release has ended"
         return Move(Kind.PASS, Verdict.PASS, reason, winner=new, evidence=seen(standing))
-    patched = [item for item in there if _has_only(standing, item, new)]
-    if _unfinished(standing, patched):
+    patched = [item for item in there if has_only(standing, item, new)]
+    if unfinished(standing, patched):
         return None
     if memo and "well_ms" not in memo:
         return Move(Kind.CHECKED, memo={**memo, "well_ms": standing.now_ms})
@@ -71,7 +71,7 @@ def back(standing: Standing) -> Move | None:
     """The old version takes the new one's place again, in batches too."""
     settings: Rolling = standing.settings
     memo, old, there = standing.memo, standing.control, live(standing.fleet)
-    restored = [item for item in there if _has_only(standing, item, old)]
+    restored = [item for item in there if has_only(standing, item, old)]
     lost = sorted({*memo.get("lost", ()), *_given_up(standing, restored)})
     waiting = [
         name for name in memo.get("batch", ()) if name not in lost and name not in _names(restored)
@@ -102,7 +102,7 @@ def outlook(standing: Standing) -> Outlook:
     """How many are patched, and what is waited for."""
     settings: Rolling = standing.settings
     there = live(standing.fleet)
-    patched = [item for item in there if _has_only(standing, item, standing.newcomer)]
+    patched = [item for item in there if has_only(standing, item, standing.newcomer)]
     hold = f", held {duration(settings.hold_ms)} each" if settings.hold_ms else ""
     return Outlook(
         f"patched {share_of(patched, there)}",
@@ -120,7 +120,7 @@ def _go_on(standing: Standing, patched: Sequence[Instance]) -> Move | None:
         return None
     left = [item for item in standing.fleet if item not in patched]
     if left:
-        return _next_batch(standing, patched, left)
+        return next_batch(standing, patched, left, len(left))
     reason = f"{version_of(standing, new)} is well on {share_of(patched, there)}: the table follows"
     # The table gives the new version nothing yet, and users have met it all the same.
     return Move(
@@ -133,7 +133,7 @@ def _go_on(standing: Standing, patched: Sequence[Instance]) -> Move | None:
     )
 
 
-def _trouble(standing: Standing) -> str:
+def trouble(standing: Standing) -> str:
     """What is wrong with instances that were given the new version; empty when nothing is."""
     settings: Rolling = standing.settings
     version = version_of(standing, standing.newcomer)
@@ -153,7 +153,7 @@ def _trouble(standing: Standing) -> str:
     if silent:
         return f"{named(silent)} with {version} silent for {duration(limit_ms)}"
     batch = [item for item in standing.fleet if item.name in standing.memo.get("batch", ())]
-    slow = [item for item in batch if not _has_only(standing, item, standing.newcomer)]
+    slow = [item for item in batch if not has_only(standing, item, standing.newcomer)]
     if not slow or "well_ms" in standing.memo:
         return ""
     if standing.now_ms - standing.memo["since_ms"] < limit_ms:
@@ -161,15 +161,16 @@ def _trouble(standing: Standing) -> str:
     return f"{version} is not well on {named(slow)} after {duration(limit_ms)}"
 
 
-def _unfinished(standing: Standing, patched: Sequence[Instance]) -> bool:
+def unfinished(standing: Standing, patched: Sequence[Instance]) -> bool:
     """Whether the running batch is not well yet; who said goodbye is not waited for."""
     batch = standing.memo.get("batch", ())
     return any(item.name in batch and item not in patched for item in standing.fleet)
 
 
-def _next_batch(
-    standing: Standing, patched: Sequence[Instance], left: Sequence[Instance]
+def next_batch(
+    standing: Standing, patched: Sequence[Instance], left: Sequence[Instance], most: int
 ) -> Move:
+    """The new version on the next instances, at most so many; or waiting for who is away."""
     settings: Rolling = standing.settings
     old, new = standing.artifact(standing.control), standing.artifact(standing.newcomer)
     away = [item for item in standing.fleet if not (item.serves(old) or item.serves(new))]
@@ -177,7 +178,7 @@ def _next_batch(
     # Who is unwell already is patched first: it takes nothing from those that serve.
     ready.sort(key=lambda item: (item not in away, item.name))
     free = settings.max_unavailable - len([item for item in away if item not in ready])
-    size = min(settings.batch.size(len(standing.fleet)), free)
+    size = min(settings.batch.size(len(standing.fleet)), free, most)
     chosen = ready[: max(size, 0)]
     if not chosen:
         reason = f"{named(away)} unavailable (at most {settings.max_unavailable}): waiting"
@@ -231,7 +232,7 @@ def _given_up(standing: Standing, restored: Sequence[Instance]) -> list[str]:
     return [name for name in names if name in failed]
 
 
-def _has_only(standing: Standing, item: Instance, variant: str) -> bool:
+def has_only(standing: Standing, item: Instance, variant: str) -> bool:
     """Whether an instance serves this variant and not the other."""
     other = standing.newcomer if variant == standing.control else standing.control
     return item.serves(standing.artifact(variant)) and not item.health(standing.artifact(other))

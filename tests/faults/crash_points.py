@@ -18,10 +18,15 @@ from tidegate.agents.hosting.host import Host
 from tidegate.agents.hosting.publisher import Publisher, Tally
 from tidegate.agents.transport.positions import PositionedConsumer
 from tidegate.agents.transport.thread import BatchConsumerThread
+from tidegate.schemas.codec import decode_as
+from tidegate.schemas.events import Decision, Routing
 from tidegate.streams.folding import PartitionFold
+from tidegate.streams.output import Output
 
 Passes = Callable[..., bool]
 """Whether a call with these arguments passes the point."""
+
+ARRIVAL_SECONDS = 10.0
 
 
 def _always(*_arguments: Any) -> bool:
@@ -44,12 +49,36 @@ def _of(topic: str) -> Passes:
     return lambda _self, _partition, output: output.topic == topic and output.value is not None
 
 
+def _rolls_back(_self: Any, _partition: int, output: Output) -> bool:
+    """Whether it is the decision of a guardrail's rollback."""
+    if output.topic != "decisions" or output.value is None:
+        return False
+    decision = decode_as(Decision, output.value)
+    return decision.action == "ROLLBACK" and not decision.control_id
+
+
+class _TablesOfRollbacks:
+    """Tables of rollbacks by guardrails, whose decisions come before them."""
+
+    def __init__(self) -> None:
+        self._decided: set[str] = set()
+
+    def __call__(self, _self: Any, _partition: int, output: Output) -> bool:
+        if output.value is None:
+            return False
+        if _rolls_back(_self, _partition, output):
+            self._decided.add(decode_as(Decision, output.value).decision_id)
+        is_table = output.topic == "routing"
+        return is_table and decode_as(Routing, output.value).decision_id in self._decided
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """Before or after a function, for the calls that pass.
 
     `starting` points lie on the way to a worker's first record and are passed once; `moves` needs
-    a partition to leave; what `decides` only deciders pass.
+    a partition to leave; what `decides` only deciders pass. Outputs are in the producer's queue
+    then, unless the point is one at which all have `arrived`.
     """
 
     what: str
@@ -60,6 +89,7 @@ class Point:
     starting: bool = False
     moves: bool = False
     decides: bool = False
+    arrived: bool = False
 
     @property
     def rare(self) -> bool:
@@ -111,6 +141,22 @@ POINTS: dict[str, Point] = {
         "a rollback of its own is on its way to clients",
         Publisher, "emit", True, _of("control"), decides=True,
     ),
+    "breached": Point(
+        "a guardrail has failed, nobody knows it",
+        Publisher, "emit", False, _of("control"), decides=True,
+    ),
+    "obeyed": Point(
+        "clients have a rollback, its decision is nowhere",
+        Publisher, "emit", True, _of("control"), decides=True, arrived=True,
+    ),
+    "withdrawn": Point(
+        "the decision of a rollback has arrived, its table has not",
+        Publisher, "emit", True, _rolls_back, decides=True, arrived=True,
+    ),
+    "returned": Point(
+        "the table of a rollback has arrived",
+        Publisher, "emit", True, _TablesOfRollbacks(), decides=True, arrived=True,
+    ),
 }  # fmt: skip
 
 
@@ -146,6 +192,8 @@ def plant(name: str, trap: Trap) -> None:
         if tells and not point.after:
             trap.passed()
         result = whole(*arguments, **named)
+        if tells and point.arrived:
+            arguments[0].flush(ARRIVAL_SECONDS)
         if tells and point.after:
             trap.passed()
         return result

@@ -27,6 +27,9 @@ DECIDER_POINTS = (
 )  # fmt: skip
 """At those of `crash_points.POINTS` deciders die: publishing, acknowledgements, checkpoints."""
 
+ROLLBACK_POINTS = ("breached", "ordered", "obeyed", "withdrawn", "returned")
+"""Between the breach of a guardrail and the table that obeys it, from first to last."""
+
 
 class DecidedFreshness(Freshness):
     """When which log time was first told by decisions and heartbeats of each home partition."""
@@ -106,3 +109,11 @@ def deciders_die(point: str, times: int) -> Fault:
     return Fault(f"decider {point}", f"SIGKILL of the decider: {POINTS[point].what}", times, play)
 
 
+def rollbacks_die(stage: Stage, row: Row, times: int) -> None:
+    """The decider dies in the midst of rolling back, at each of the points in turn.
+
+    The verdict counts: a breach is rolled back exactly once, on `control` and on `decisions`.
+    """
+    rounds = max(1, times // len(ROLLBACK_POINTS))
+    with stage.scene(row, kind=DecidingScene) as scene:
+        kill_at(scene, ROLLBACK_POINTS, rounds, stage.draw(row.name))

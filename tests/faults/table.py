@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tests.faults.brokers import one_of_three, restarted
 from tests.faults.crash_points import POINTS
 from tests.faults.crowds import storm, zombies
-from tests.faults.deciders import DECIDER_POINTS, deciders_die
+from tests.faults.deciders import DECIDER_POINTS, deciders_die, rollbacks_die
 from tests.faults.disks import full
 from tests.faults.failures import idle, poisoned, silent
 from tests.faults.groups import group_errors
@@ -15,6 +15,7 @@ from tests.faults.joining import JOIN_GROUP, SYNC_GROUP, alone, never_joined
 from tests.faults.kills import kill_at
 from tests.faults.rights import revoked
 from tests.faults.rows import Row
+from tests.faults.serving import away
 from tests.faults.silences import SILENCES
 from tests.faults.stage import Fault, Stage
 from tests.faults.supervised import outlives
@@ -49,10 +50,12 @@ _ALL = (
     Fault("calm", "nothing, for comparison", _LOOKS, _calm),
     *(_kill(point) for point, place in POINTS.items() if not place.decides),
     *(deciders_die(point, _KILLS) for point in DECIDER_POINTS),
+    Fault("decider rollback", "SIGKILL of the decider as it rolls back", 50, rollbacks_die),
     Fault("zombie", "SIGSTOP, a takeover, SIGCONT; two workers", 10, zombies),
     Fault("storm", "a worker starts or stops every 5 s", 60, storm),
     Fault("broker", "SIGKILL to the only broker, back after 3 s", 10, restarted),
     Fault("supervisor", "SIGKILL to the broker, for 30 s, and to all roles", 3, outlives),
+    Fault("serving", "Kafka is away for 60 s, a candidate breaks meanwhile", 1, away),
     Fault("leaders", "SIGKILL to one of three brokers; leaders move, and back", 9, one_of_three),
     unreachable("wire 1 s", 1.0, 10),
     unreachable("wire 30 s", 30.0, 3),

@@ -33,7 +33,7 @@ from tidegate.schemas.topics import merged_topics
 pytestmark = pytest.mark.kafka
 
 POINTS = ("producing", "flushed", "restored")
-DECIDER_POINTS = ("ordered", "announced")
+DECIDER_POINTS = ("withdrawn", "announced")
 HASTE = 9.0
 HANG_HASTE = 3.0
 """A worker that catches up on a busy machine may stand still for some seconds."""
@@ -73,8 +73,9 @@ def test_a_worker_dies_at_named_points_or_hangs(stage: Stage) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_decider_dies_at_named_points(stage: Stage) -> None:
-    """SIGKILL behind a rollback for clients and behind a checkpoint: one content for each version,
-    every order answered once, and nothing serves again what was rolled back."""
+    """SIGKILL behind the decision of a rollback and behind a checkpoint: one content for each
+    version, every breach rolled back once, every order answered once, and nothing serves again
+    what was rolled back."""
     row = Row("decider", "SIGKILL at two points")
     with stage.scene(row, kind=DecidingScene) as scene:
         kill_at(scene, DECIDER_POINTS, 1, stage.draw("decider"))

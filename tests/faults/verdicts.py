@@ -58,7 +58,7 @@ class DecisionJudge:
         )
         row.lost = max(missing, behind, unanswered + untold + forgotten + gaps(decisions))
         beyond = len(differences) - missing
-        twice = sum(count - 1 for count in answers.values())
+        twice = sum(count - 1 for count in answers.values()) + repeated(decisions, orders)
         row.doubled = max(beyond, twice + ambiguous(decisions) + ambiguous(tables))
         self.rollbacks = (
             sum(each.action == "ROLLBACK" and bool(each.control_id) for each in decisions),
@@ -80,6 +80,21 @@ def ambiguous(records: Sequence[Decision | Routing]) -> int:
         (each.experiment, each.epoch, each.version) for each in records if each.version
     )
     return sum(count - 1 for count in contents.values())
+
+
+def repeated(decisions: Sequence[Decision], orders: Sequence[Control]) -> int:
+    """Rollbacks by guardrails beyond one for each variant of a generation, decided or ordered."""
+    decided = Counter(
+        (each.experiment, each.generation, each.variant)
+        for each in decisions
+        if each.action == "ROLLBACK" and not each.control_id
+    )
+    ordered = Counter(
+        (each.experiment, each.generation, each.arguments["variant"])
+        for each in orders
+        if each.role == DECIDER_ROLE and each.action == "ROLLBACK"
+    )
+    return sum(count - 1 for found in (decided, ordered) for count in found.values())
 
 
 def gaps(decisions: Sequence[Decision]) -> int:

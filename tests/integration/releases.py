@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ from tests.agents.commands.recorded import Answer, run
 from tests.agents.counting import ROOT, environment_of
 from tests.agents.waiting import wait_for
 from tests.integration.world import PATIENCE_SECONDS, World
-from tidegate.agents.commands.logs import decisions_newest_first
+from tidegate.agents.kafka import Tail
 from tidegate.agents.settings import Settings
+from tidegate.schemas.codec import decode_as
 from tidegate.schemas.events import Decision
 
 GOOD: Mapping[str, Mapping[str, float]] = {
@@ -42,6 +42,8 @@ _QUICK = (
     (r"\bworse_by: 1pp", "worse_by: 10pp"),
     (r"\bmde: \S+,", "mde: 60%,"),
     (r"\bweight: 5%", "weight: 15%"),
+    (r"\bweights: \[5%, 20%, ", "weights: [20%, 30%, "),
+    (r"\bsample: \w+%", "sample: 100%"),
 )
 
 
@@ -67,10 +69,13 @@ class Releases:
     capsys: pytest.CaptureFixture[str]
     services: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _behaviour: dict[str, Any] = field(default_factory=dict)
+    _decided: dict[str, dict[str, Decision]] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Releases:
         self.world = self._stack.enter_context(World(self.settings, self.folder / "workers.log"))
+        # One reader for all: a reader for each look would cost more than what is looked at.
+        self._tail = self._stack.enter_context(Tail(self.settings, ["decisions"]))
         for role in ("ticker", "joiner", "decider"):
             self.world.start(role)
         return self
@@ -122,11 +127,16 @@ class Releases:
 
     def last(self, name: str) -> Decision:
         """The last decision of an experiment."""
-        return next(decisions_newest_first(self.settings, name))
+        return self.history(name)[-1]
 
     def history(self, name: str) -> list[Decision]:
-        """All its decisions, oldest first."""
-        return list(islice(decisions_newest_first(self.settings, name), 1_000))[::-1]
+        """All its decisions, each once, oldest first."""
+        while records := self._tail.poll(0.1):
+            for record in records:
+                decision = decode_as(Decision, record.value)
+                known = self._decided.setdefault(decision.experiment, {})
+                known.setdefault(decision.decision_id, decision)
+        return list(self._decided[name].values())
 
     def until(
         self, names: Sequence[str], is_done: Callable[[Decision], bool],
@@ -141,9 +151,9 @@ class Releases:
                     left.remove(name)
                 else:
                     act(name, last)
-            told = {name: (self.last(name).phase, self.last(name).reason) for name in left}
-            assert time.monotonic() < deadline, f"waited in vain for {told}"
-            time.sleep(0.3)
+            if time.monotonic() > deadline:
+                told = {name: [each.reason for each in self.history(name)[-3:]] for name in left}
+                raise AssertionError(f"waited in vain for {told}\n{self.world.lines('ERROR')}")
 
     @property
     def _path(self) -> Path:

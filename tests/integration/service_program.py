@@ -39,22 +39,36 @@ class Behaviour:
 
 def answer(client: Client, experiment: str, models: Any, draw: random.Random) -> None:
     """One request, and what comes of it."""
+    unit = f"user-{draw.randrange(100_000)}"
+    if any("errors" in model for model in models.values()):
+        variant, request_id = failing_answer(client, experiment, unit, models, draw)
+    else:
+        got = client.predict(
+            experiment, unit, {"x": 1.0}, {name: lambda features: 0.5 for name in models}
+        )
+        variant, request_id = got.variant, got.request_id
+    likes = models[variant]
+    client.outcome(request_id, "conversion", float(draw.random() < likes["conversion"]))
+    client.outcome(request_id, "revenue", draw.expovariate(1.0 / likes["revenue"]))
 
-    def model_of(variant: str) -> Any:
-        def model(features: Any) -> float:
-            if draw.random() < models[variant].get("errors", 0.0):
-                raise RuntimeError("the model fails")
-            return 0.5
 
-        return model
+def failing_answer(
+    client: Client, experiment: str, unit: str, models: Any, draw: random.Random
+) -> tuple[str, str]:
+    """Who answered, and which request: a service that calls its models itself, and falls back.
 
-    got = client.predict(
-        experiment, f"user-{draw.randrange(100_000)}", {"x": 1.0},
-        {variant: model_of(variant) for variant in models},
+    `predict` would cut a failing candidate after some 20 calls, and then a guardrail has nothing
+    more to judge by for a minute.
+    """
+    drawn = client.assign(experiment, unit)
+    served, status = drawn.variant, "OK"
+    if draw.random() < models[served].get("errors", 0.0):
+        served, status = next(iter(models)), "FALLBACK"
+    client.prediction(
+        experiment, drawn, unit_id=unit, status=status, served_variant=served, score=0.5,
+        latency_ms=1.0, features={"x": 1.0},
     )  # fmt: skip
-    likes = models[got.variant]
-    client.outcome(got.request_id, "conversion", float(draw.random() < likes["conversion"]))
-    client.outcome(got.request_id, "revenue", draw.expovariate(1.0 / likes["revenue"]))
+    return served, drawn.request_id
 
 
 def main(behaviour: Behaviour, name: str, requests_per_second: float) -> None:

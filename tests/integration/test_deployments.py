@@ -1,7 +1,8 @@
-"""Blue/green, rolling and recreate on real Apache Kafka, with real serving and model processes.
+"""Blue/green, rolling, recreate and a canary of instances, on real Apache Kafka.
 
-One worker; two instances for each release, each the reference agent of `examples/` with model
-servers as processes of their own; users that try the other instance when one has no answer.
+Serving and model processes are real. One worker; two instances for each release, each the reference
+agent of `examples/` with model servers as processes of their own; users that try the other instance
+when one has no answer.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ COMPARED = {
     "metric": "errors", "compare": "control", "worse_by": "5pp", "min_samples": 50,
     "on_breach": "rollback",
 }  # fmt: skip
+
+INSTANCES = {"weight": "50%", "cap": "50%", "hold": "2s", "rolling": {"health_timeout": "20s"}}
+REST = {"rolling": {"hold": "1s", "health_timeout": "20s", "instances": 2}}
 
 
 class Users(threading.Thread):
@@ -120,9 +124,12 @@ class Stage:
                 PATIENCE_SECONDS,
             )
 
-    def release(self, step: Mapping[str, Any], *guardrails: Mapping[str, Any]) -> Release:
+    def release(
+        self, step: Mapping[str, Any], *guardrails: Mapping[str, Any],
+        then: Sequence[Mapping[str, Any]] = (),
+    ) -> Release:  # fmt: skip
         """A release that is not applied yet; instances run the old version, for a while."""
-        return Release(self, [{"pause": {"duration": "2s"}}, step], guardrails)
+        return Release(self, [{"pause": {"duration": "2s"}}, step, *then], guardrails)
 
     def order(self, experiment: str, action: str, **fields: Any) -> None:
         """A control record of a person."""
@@ -372,6 +379,40 @@ def test_rolling_back_in_batches(stage: Stage) -> None:
     release.await_decision("DEPLOY", "ranker v1 is well on 2 of 2 instances again")
     users.finish()
     assert release.models() == {"i1": ["v1"], "i2": ["v1"]}
+
+
+def test_a_canary_of_instances_to_the_good_end(stage: Stage) -> None:
+    """One of two instances is patched, held and compared; then the step behind it patches the
+    other, and the table follows."""
+    release = stage.release({"canary": INSTANCES}, COMPARED, then=[REST])
+    users = release.start()
+    held = release.await_decision("ADVANCE", "of the instances (1 of 2 instances) held for")
+    instances = json.loads(held.evidence)["instances"]
+    assert [item["servers"][0]["version"] for item in instances] == ["v2", "v1"]
+    assert held.weights == {"champion": 10_000, "challenger": 0}
+    release.await_decision("FINISH")
+    users.finish()
+    assert release.models() == {"i1": ["v2"], "i2": ["v2"]}
+    assert users.seen["no answer"] == 0, said(release)
+    assert users.values == {"champion": {2.0}, "challenger": {4.0}}
+
+
+def test_a_canary_of_instances_goes_back(stage: Stage) -> None:
+    """The patched instance fails its users: the guardrail rolls back, and it runs the old version
+    again; the other was never touched."""
+    failing = {**GOOD, "ranker/v2": {"slope": 2.0, "fail": 0.5}}
+    # Its client's breaker cuts it after some 20 requests: few are left to judge by.
+    early = {**BOUND, "min_samples": 10}
+    # Held for so long that it is the canary that fails, and not the step behind it.
+    step = {"canary": {**INSTANCES, "hold": "60s"}}
+    release = stage.release(step, early, then=[REST])
+    users = release.start(i1=failing)
+    back = release.await_decision("ROLLBACK")
+    assert ("errors" in back.reason, back.step) == (True, 1)
+    release.await_decision("DEPLOY", "ranker v1 is well on 2 of 2 instances again")
+    users.finish()
+    assert release.models() == {"i1": ["v1"], "i2": ["v1"]}
+    assert users.seen["no answer"] == 0, said(release)
 
 
 def test_recreate_to_the_good_end(stage: Stage) -> None:

@@ -44,6 +44,11 @@ def with_short_horizons(settings: Settings) -> Settings:
     return replace(settings, grace_ms=500, early_tolerance_ms=1_000, closed_memory_ms=3_000)
 
 
+def engine_environment(settings: Settings) -> dict[str, str]:
+    """Environment variables that make another process, or a command, the same engine."""
+    return {f"TIDEGATE_{name.upper()}": str(getattr(settings, name)) for name in ENGINE_SETTINGS}
+
+
 class Traffic(threading.Thread):
     """Sends requests and what comes of them, live, with everything that may go wrong on the way.
 
@@ -208,10 +213,7 @@ class World:
         extra: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """`python -m COMMAND ROLE` in a process of its own."""
-        engine = {
-            f"TIDEGATE_{name.upper()}": str(getattr(self.settings, name))
-            for name in ENGINE_SETTINGS
-        }
+        engine = engine_environment(self.settings)
         stream = self._stack.enter_context(self.log.open("ab"))
         process = subprocess.Popen(
             [sys.executable, "-m", *command, role],

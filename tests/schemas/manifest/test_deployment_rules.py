@@ -28,6 +28,7 @@ COMPARE = """\
     - {metric: errors, compare: control, worse_by: 1pp, min_samples: 200, on_breach: rollback}
 """
 RELEASE = "  release:\n"
+CANARY = "canary: {rolling: {}, weights: [10%, 25%], hold: 1h}"
 SMOKE = "blue_green: {smoke: [{request: {x: 1}, expect: 2}]}"
 RINGS = "{rings: [{name: staff, when: {a: b}}, {name: others}], hold: 1h, on_breach: ring}"
 LONG = "x" * 7_900
@@ -67,6 +68,15 @@ FAULTS = [
     ("rolling: {health_timeout: 9s}", "", 13, "9s is out of bounds"),
     ("rolling: {bach: 1}", "", 13, "did you mean batch?"),
     ("rolling: {hold: 5}", "", 13, "5 is not a duration"),
+    (CANARY, COMPARE, 15, "put a rolling step directly after it, at the end"),
+    (f"{CANARY}\n    - pause: {{}}\n    - rolling: {{}}", COMPARE, 15, "nothing takes on the"),
+    (f"{CANARY}\n    - rolling: {{}}", "", 13, "no guardrail compares the patched instances"),
+    (f"{CANARY[:-1]}, min_samples: 9}}\n    - rolling: {{}}", COMPARE, 15,
+     "write min_samples in each guardrail instead"),
+    ("canary: {rolling: {instances: 1}, weight: 10%, hold: 1h}\n    - rolling: {}", COMPARE, 15,
+     "1 is out of bounds; write a value at least 2"),
+    (f"{CANARY}\n    - canary: {{rolling: {{}}, weight: 20%, hold: 1h}}\n    - rolling: {{}}",
+     COMPARE, 16, "20 % is not above the 25 % before it"),
     ("recreate: {timeout: soon}", "", 13, "soon is not a duration"),
     ("recreate: {keep_previous: 1h}", "", 13, "keep_previous is not known here"),
     (SMOKE, "  inclusion: 50%\n", 12, "remove inclusion, or end the release with full"),
@@ -128,6 +138,18 @@ def test_a_canary_before_it_gives_something_to_compare() -> None:
     """Both served at some time, so the guardrail has its data."""
     steps = f"canary: {{weight: 5%, hold: 1h}}\n    - {SMOKE}"
     assert read_manifest(manifest(steps, COMPARE), "f.yaml").spec.guardrails
+
+
+def test_a_canary_of_instances_says_every_default_on_the_wire() -> None:
+    """Shares of requests and of instances grow by themselves; a plain canary stays as it was."""
+    steps = f"canary: {{weight: 30%, hold: 1h}}\n    - {CANARY}\n    - rolling: {{}}"
+    spec = read_manifest(manifest(steps, COMPARE), "f.yaml").spec
+    assert ExperimentSpec.from_json(spec.to_json()) == spec
+    plain, patching, _ = json.loads(spec.to_json())["release"]
+    assert "rolling" not in plain["canary"]
+    assert patching["canary"]["rolling"] == {
+        "health_timeout_ms": 120_000, "instances": 2, "max_unavailable": 1
+    }  # fmt: skip
 
 
 def test_editors_know_the_steps() -> None:

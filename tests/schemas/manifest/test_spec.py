@@ -58,7 +58,8 @@ def test_the_json_schema_describes_manifests_as_they_are_written() -> None:
     schema = manifest_json_schema()
     canary = schema["$defs"]["Canary"]["properties"]
     assert {
-        "weight", "weights", "hold", "min_samples", "cap", "max_duration", "on_inconclusive"
+        "weight", "weights", "hold", "min_samples", "cap", "max_duration", "on_inconclusive",
+        "rolling",
     } == set(canary)  # fmt: skip
     assert canary["hold"]["pattern"]
     assert schema["required"] == ["apiVersion", "kind", "metadata", "spec"]

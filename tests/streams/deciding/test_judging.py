@@ -172,6 +172,35 @@ def test_requests_of_earlier_tables_do_not_fill_a_share() -> None:
     assert world.last().verdict == "NO_DATA"
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"pause": {"duration": "1m"}},
+        {"ab": {"weights": {"champion": "80%", "challenger": "20%"}, "mde": "30pp",
+                "max_duration": "1d", "on_inconclusive": "control"}},
+        {"bandit": {"every": "1s", "until": {"p_best": "95%"}, "max_duration": "1d"}},
+    ],
+    ids=lambda step: next(iter(step)),
+)  # fmt: skip
+def test_a_step_that_moves_no_share_has_a_table_of_its_own(step: Mapping[str, Any]) -> None:
+    """Evidence of a step is what its tables routed: a pause, or the shares of the step before it
+    again, would wait for ever without one."""
+    world = World()
+    share = "50%" if "bandit" in step else "20%"
+    canary_step = {"canary": {"weight": share, "cap": "50%", "hold": "1m"}}
+    world.apply(canary_step, step, {"full": {"keep_previous": "1h"}})
+    world.tick(61_000)
+    world.observe(*good())
+    assert (world.last().action, world.last().step) == ("ADVANCE", 1)
+    assert world.tables()[-1].version == world.last().version
+    world.tick(61_000)
+    world.observe(
+        Group("champion", 900), Group("champion", 900, converted=100, closed=True),
+        Group("challenger", 900), Group("challenger", 900, converted=600, closed=True),
+    )  # fmt: skip
+    assert world.last().action == "PROMOTE", world.last().reason
+
+
 def test_a_guardrail_without_data_holds_the_step() -> None:
     """No data is never success."""
     world = canary(guardrails=[{**ERRORS, "min_samples": 1_000}])

@@ -71,6 +71,7 @@ SETTINGS: Mapping[str, Any] = {
     "full": Full.model_validate({"keep_previous": "60s"}),
     "flag": Flag.model_validate({}),
 }
+ROLLING_CANARY = Canary.model_validate({"weight": "10%", "hold": "60s", "rolling": {}})
 TITLES = {"ab": "A/B", "blue_green": "Blue/green"}
 CANDIDATES = [("challenger",), ("blue", "green"), tuple("bcdefgh")]
 DOCS = Path(__file__).parents[3] / "docs" / "strategies"
@@ -215,10 +216,12 @@ def test_people_are_told_where_it_stands(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
-def test_people_are_told_also_when_no_candidate_is_left(name: str) -> None:
-    """A view is published after the last one was rolled back as well: that must not stop it."""
-    outlook = STRATEGIES[name].outlook(replace(standing(name), candidates=()))
-    assert outlook.progress
+def test_people_are_told_where_it_stands_when_no_candidate_is_left(name: str) -> None:
+    """A release that was rolled back is looked at too; who cannot tell of it stops the decider."""
+    found = replace(standing(name), candidates=())
+    for strategy in (STRATEGIES[name], *STRATEGIES[name].forms.values()):
+        settings = SETTINGS[name] if strategy is STRATEGIES[name] else ROLLING_CANARY
+        assert strategy.outlook(replace(found, settings=settings)).progress
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.releases import BAD, GOOD, Releases, manifest_of, quick
-from tests.integration.world import with_short_horizons
+from tests.integration.world import engine_environment, with_short_horizons
 from tidegate.agents.settings import Settings
 from tidegate.schemas.events import Decision
 
@@ -24,10 +24,15 @@ GUARDED = ("canary", "ab", "bandit", "pause", "approve", "flag")
 
 @pytest.fixture
 def releases(
-    kafka_settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kafka_settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Releases]:
-    """Workers of all roles."""
+    """Workers of all roles, and commands that are the same engine as they."""
     settings = with_short_horizons(kafka_settings)
+    for name, value in engine_environment(settings).items():
+        monkeypatch.setenv(name, value)
     with Releases(settings, tmp_path, capsys) as running:
         yield running
 
@@ -38,7 +43,7 @@ def begin(releases: Releases, models: object) -> None:
         releases.behave(name, models)  # type: ignore[arg-type]
     for name in NAMES:
         releases.apply(quick(manifest_of(PAGES / f"{name}.md"), name), name)
-    releases.serve(2, 300.0)
+    releases.serve(2, 100.0)
 
 
 def test_every_strategy_to_its_good_end(releases: Releases) -> None:
@@ -73,7 +78,7 @@ def test_every_strategy_to_its_good_end(releases: Releases) -> None:
         assert not [each for each in releases.history(name) if each.action == "ROLLBACK"], name
     assert releases.command("status", "ab", "--timeout", "30s").code == 0
     answer = releases.command("verify", "-o", "json")
-    assert (answer.code, answer.json["equal"]) == (0, True), answer.json
+    assert (answer.code, answer.json["equal"]) == (0, True), answer.out
 
 
 def test_every_strategy_into_a_rollback(releases: Releases) -> None:

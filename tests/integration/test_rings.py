@@ -16,7 +16,7 @@ import pytest
 from tests.agents.commands.recorded import run
 from tests.agents.counting import ROOT, environment_of
 from tests.agents.waiting import wait_for
-from tests.integration.world import World, with_short_horizons
+from tests.integration.world import World, engine_environment, with_short_horizons
 from tidegate.agents.commands.logs import decisions_newest_first
 from tidegate.agents.kafka import read_topic
 from tidegate.agents.settings import Settings
@@ -61,10 +61,16 @@ spec:
 
 @pytest.fixture
 def settings(
-    kafka_settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kafka_settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Settings]:
-    """Workers of all roles, three experiments, and two processes that serve them."""
+    """Workers of all roles, three experiments, and two processes that serve them; commands are the
+    same engine as the workers."""
     settings = with_short_horizons(kafka_settings)
+    for name, value in engine_environment(settings).items():
+        monkeypatch.setenv(name, value)
     with World(settings, tmp_path / "workers.log") as world:
         for role in ("ticker", "joiner", "decider"):
             world.start(role)
@@ -142,4 +148,4 @@ def test_rings_to_each_of_their_ends(
     assert after["eu", "SPLIT"] == before["eu", "SPLIT"], "the closed ring stays with control"
 
     answer = run(settings, capsys, "verify", "-o", "json")
-    assert (answer.code, answer.json["equal"]) == (0, True), answer.json
+    assert (answer.code, answer.json["equal"]) == (0, True), answer.out
