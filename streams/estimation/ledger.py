@@ -18,6 +18,7 @@ from tidegate.streams.estimation.moments import Moments, Sample
 from tidegate.streams.estimation.plan import Measurement, Plan
 from tidegate.streams.estimation.quantile import RunningQuantile
 from tidegate.streams.estimation.rings import RingLedgers
+from tidegate.streams.estimation.shadows import observe_shadows
 from tidegate.streams.estimation.strata import Arm, Key, Pair, Strata, arms_of, pairs_of
 from tidegate.streams.estimation.summary import Summary
 from tidegate.streams.estimation.tally import IRREGULAR, ShadowTally, Tally
@@ -90,6 +91,7 @@ class Ledger:
         self.rings.observe(batch, frozenset(owners))
         self._trails.begin()
         self._count(summary, owners)
+        observe_shadows(self.shadows, self.plan, summary, owners)
         self._count_learnt(summary, learnt)
         for item in self.plan.measurements:
             if item.source == "disagreement":
@@ -108,8 +110,6 @@ class Ledger:
     def _count(self, summary: Summary, owners: Mapping[int, str]) -> None:
         batch = summary.batch
         is_irregular = batch.count("irregular") > 0
-        agreed = summary.agreements(self.plan.score_tolerance) if batch.count("shadow") else []
-        shifts = (summary.shifts("latency"), summary.shifts("score")) if agreed else ()
         for number, variant in owners.items():
             tally, reason = self.tallies[variant], batch.contexts[number].reason
             statuses = summary.statuses[number]
@@ -125,16 +125,6 @@ class Ledger:
                 seldom = summary.irregular[number]
                 for code, name in IRREGULAR.items():
                     tally.irregular[name] += seldom[code]
-            if agreed:
-                disagree, agree, unknown = agreed[number]
-                shadow = self.shadows[variant]
-                shadow.pairs += disagree + agree + unknown
-                shadow.disagree += disagree
-                shadow.agree += agree
-                shadow.failures += summary.shadow_failures[number]
-                for side, found in zip((shadow.latency, shadow.score), shifts, strict=True):
-                    if (moments := found[number]) is not None:
-                        side.merge(*moments)
 
     def _count_learnt(self, summary: Summary, learnt: Sequence[Learnt]) -> None:
         totals: dict[Key, int] = {}
@@ -276,9 +266,12 @@ class Ledger:
             ]
         for table in ("tallies", "shadows"):
             state[table] = {name: state[table].get(name) for name in plan.variants}
-        rings = self.rings
+        rings, scored = self.rings, self.plan.scored
         self._begin(plan)
         self._load(state)
+        if plan.scored != scored:
+            for tally in self.shadows.values():
+                tally.forget_outcomes()
         self.rings.go_on(rings)
         self._strata.keep(names)
         self._trails.keep(trails, names)
