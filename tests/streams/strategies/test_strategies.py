@@ -25,6 +25,7 @@ from tidegate.schemas.manifest.steps import (
     Pause,
     Rings,
     Shadow,
+    ShadowUntil,
 )
 from tidegate.streams.estimation import Arm, Pair, ShadowTally
 from tidegate.streams.estimation.moments import Sample
@@ -283,6 +284,11 @@ def shifted(mean: float, n: int = 400, spread: float = 1.0) -> Sample:
     return sample
 
 
+def missed(mean: float, n: int, spread: float = 1.0) -> dict[str, Any]:
+    """Squared error of the shadow minus the answer's on `n` requests of known outcome."""
+    return {"squared_error": shifted(mean, n, spread), "scored": n}
+
+
 @pytest.mark.parametrize(
     ("word", "bound", "tallied", "verdict"),
     [
@@ -298,12 +304,20 @@ def shifted(mean: float, n: int = 400, spread: float = 1.0) -> Sample:
         ("score_shift", "<= 0.5", {"score": shifted(0.9)}, Verdict.FAIL),
         ("score_shift", "<= 0.5", {"score": shifted(-0.9)}, Verdict.FAIL),
         ("score_shift", "<= 0.5", {"score": shifted(-0.48)}, Verdict.INCONCLUSIVE),
+        ("squared_error", "<= 0", missed(-0.3, 400), Verdict.PASS),
+        ("squared_error", "<= 0", missed(0.3, 400), Verdict.FAIL),
+        ("squared_error", "<= 0.1", missed(0.05, 400), Verdict.INCONCLUSIVE),
+        ("squared_error", "<= 0", missed(0.0, 400, 0.0), Verdict.INCONCLUSIVE),
+        ("squared_error", "<= 0", missed(-0.3, 99), Verdict.NO_DATA),
+        ("squared_error", "<= 0", missed(0.3, 99), Verdict.NO_DATA),
+        ("squared_error", "<= 0", {}, Verdict.NO_DATA),
     ],
 )
 def test_shadow_judges_what_is_required(
     word: str, bound: str, tallied: Mapping[str, Any], verdict: Verdict
 ) -> None:
-    """Failures, latency and scores beside control's on the same requests, each by its bounds."""
+    """Failures, latency and scores beside control's on the same requests, each by its bounds; what
+    came of them when as many have closed as are wanted, and not before."""
     settings = Shadow.model_validate(
         {"until": {"requests": 100}, "require": {word: bound}, "on_inconclusive": "hold"}
     )
@@ -314,6 +328,48 @@ def test_shadow_judges_what_is_required(
     assert (move.verdict, move.kind) == (verdict, kinds.get(verdict, Kind.HOLD)), move.reason
     [judged] = move.evidence["require"]
     assert (judged["requirement"], judged["verdict"]) == (word, str(verdict))
+
+
+@pytest.mark.parametrize("answer", ["hold", "fail", "pass"])
+def test_shadow_waits_for_outcomes_whatever_ends_what_is_inconclusive(answer: str) -> None:
+    """Too few closed requests are no data: neither passed nor failed by on_inconclusive, but what
+    is surely broken meanwhile stops the release."""
+    settings = Shadow.model_validate({
+        "until": {"requests": 100}, "on_inconclusive": answer,
+        "require": {"squared_error": "<= -0.01", "disagreement": "<= 10%"},
+    })  # fmt: skip
+    tallied = missed(-0.3, 1_234)
+    settings = settings.model_copy(update={"until": ShadowUntil(requests=2_000)})
+    told = Told(compared={"challenger": (0, 5_000)}, tallied=tallied)
+    where = standing("shadow", settings=settings, evidence=told)
+    move = shadow.decide(where)
+    assert move is not None
+    assert (move.kind, move.verdict) == (Kind.HOLD, Verdict.NO_DATA)
+    assert move.reason == (
+        "challenger has scores beside what came of 1,234 of 2,000 requests "
+        "(squared error required <= -0.01): waiting, no data is no success"
+    )
+    assert shadow.outlook(where).progress == "5,000 of 2,000 compared, 1,234 with what came of them"
+    wanted = "disagreement <= 10.0 % and squared_error <= -0.01"
+    assert shadow.outlook(where).following.endswith(wanted)
+    broken = Told(compared={"challenger": (2_500, 5_000)}, tallied=tallied)
+    move = shadow.decide(standing("shadow", settings=settings, evidence=broken))
+    assert move is not None
+    assert (move.kind, move.verdict) == (Kind.STOP, Verdict.FAIL)
+
+
+def test_shadow_says_how_far_scores_lay_from_what_came() -> None:
+    """Mean, bounds, limit and requests in one sentence."""
+    settings = Shadow.model_validate({
+        "until": {"requests": 100}, "require": {"squared_error": "<= 0"}, "on_inconclusive": "hold",
+    })  # fmt: skip
+    told = Told(compared={"challenger": (0, 100)}, tallied=missed(-0.3, 400))
+    move = shadow.decide(standing("shadow", settings=settings, evidence=told))
+    assert move is not None
+    assert move.reason == (
+        "challenger missed what came by a squared error larger by -0.3, between -0.44 and -0.16 "
+        "(required <= 0, 400 compared)"
+    )
 
 
 @pytest.mark.parametrize(
