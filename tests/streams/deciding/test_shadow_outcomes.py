@@ -51,7 +51,7 @@ class Loop:
 
     def send(self, rows: Rows, generation: int = 1) -> None:
         """Requests answered now, as many shadows, and what came of them."""
-        logs: list[list[bytes]] = [[], [], []]
+        logs: list[list[bytes | None]] = [[], [], []]
         for place, (score, unseen, came) in enumerate(rows.tolist(), start=self.sent):
             name = f"r{place}"
             who: dict[str, Any] = {"experiment": NAME, "generation": generation}
