@@ -40,7 +40,8 @@ def squared_errors(batch: ObservationBatch, measurement: Measurement) -> Scored:
     owners = [(context.experiment, context.generation) for context in batch.contexts]
     numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
     of_context = np.array([numbers[owner] for owner in owners])
-    kept = ~np.isnan(outcomes)
+    # NaN: nothing came. Infinite: a mean that nobody who counts could have written.
+    kept = np.isfinite(outcomes)
     kept &= of_context[closed["context"][rows]] == of_context[contexts]
     rows, contexts, outcomes = rows[kept], contexts[kept], outcomes[kept]
     score, shadow_score = shadows["score"][kept], shadows["shadow_score"][kept]
