@@ -56,6 +56,9 @@ _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
         ("sum", "f8"), ("min", "f8"), ("max", "f8"),
     ),
     "closed_feature": (("row", "u4"), ("feature", "u4"), ("value", "f8")),
+    "closed_shadow": (
+        ("row", "u4"), ("shadow_context", "u4"), ("score", "f8"), ("shadow_score", "f8"),
+    ),
     "exposure_feature": (("row", "u4"), ("feature", "u4"), ("value", "f8")),
     "measure": (("row", "u4"), ("name", "u4"), ("value", "f8")),
     "irregular": (
@@ -65,7 +68,11 @@ _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 _TEXTS_KEPT: Final = 8_192
 COLUMNS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType(_COLUMNS)
-"""Columns of each kind of fact: (name, numpy width), in the order they are written."""
+"""Columns of each kind of fact: (name, numpy width), in the order they are written.
+
+Kinds are values of a field and no structure: one more is no other version of the schema (its
+fingerprint leaves out what a field's text says), and who has none of a kind writes as before.
+"""
 DTYPES: Final[Mapping[str, Mapping[str, np.dtype[Any]]]] = {
     kind: {name: np.dtype(f"<{width}") for name, width in columns}
     for kind, columns in _COLUMNS.items()

@@ -37,4 +37,5 @@ COLUMN_RANGES: Final[Mapping[str, tuple[float, float]]] = {
 }  # fmt: skip
 """What columns of doubles in facts hold; NaN is none of it."""
 OPTIONAL_COLUMNS: Final = ("score", "shadow_score", "latency", "shadow_latency")
-"""Here NaN means that there is none; so it does in the `value` of an irregular fact."""
+"""Here NaN means that there is none; so it does in the `value` of an irregular fact. A closed
+shadow has both scores."""

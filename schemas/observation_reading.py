@@ -158,6 +158,12 @@ def _may_lack(kind: str, name: str) -> bool:
     return name == "source" or (kind == "irregular" and name in ("context", "metric"))
 
 
+def _may_be_nan(kind: str, name: str) -> bool:
+    if kind == "closed_shadow":  # it is told only of requests that have both scores
+        return False
+    return kind == "irregular" or name in limits.OPTIONAL_COLUMNS
+
+
 def _counted(kind: str, name: str) -> str | None:
     if name != "row":
         return _COUNTED.get(name)
@@ -175,11 +181,7 @@ _INDEXES: Final[Mapping[str, Sequence[tuple[str, str, bool]]]] = {
 """Kind -> (column, what its numbers count, may be NONE)."""
 _RANGES: Final[Mapping[str, Sequence[tuple[str, float, float, bool]]]] = {
     kind: [
-        (
-            name,
-            *limits.COLUMN_RANGES[name],
-            name in limits.OPTIONAL_COLUMNS or kind == "irregular",
-        )
+        (name, *limits.COLUMN_RANGES[name], _may_be_nan(kind, name))
         for name, _ in columns
         if name in limits.COLUMN_RANGES
     ]

@@ -87,7 +87,17 @@ def _variant(item: Mapping[str, Any], model: str) -> Text:
         line.append(f"   shadow {basis_points(item['shadow'])}")
     if item["compared"]:
         line.append(f", {percent(item['disagreed'] / item['compared'])} disagree")
+    if (missed := item.get("squared_error")) is not None:
+        line.append(f", squared error {_apart(missed)} on {count(missed['n'])}")
     return line
+
+
+def _apart(missed: Mapping[str, Any]) -> str:
+    """A shadow's squared error minus the answer's, with bounds where there are any."""
+    said = f"{missed['estimate']:+.3g}"
+    if missed["lower"] is None:
+        return said
+    return f"{said} ({missed['lower']:+.3g} to {missed['upper']:+.3g})"
 
 
 def _guardrail(item: Mapping[str, Any], view: Mapping[str, Any]) -> Text:

@@ -159,6 +159,13 @@ def shadow_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault
                 "add on_inconclusive: hold (compare on), fail (stop for a person) or pass (go on)",
             )
         yield from _requirements((*path, "require"), shadow.require)
+        hidden = ("objective",) in unreadable
+        if shadow.require.squared_error is not None and spec.objective is None and not hidden:
+            yield Fault(
+                (*path, "require", "squared_error"),
+                "what came of a request is the objective, and there is none",
+                "name one of the metrics of outcomes as spec.objective",
+            )
 
 
 def _requirements(path: Path, require: ShadowRequire) -> Iterator[Fault]:
@@ -176,7 +183,11 @@ def _requirements(path: Path, require: ShadowRequire) -> Iterator[Fault]:
         yield Fault(
             (*path, "score_shift"), "scores are plain numbers", 'write it as "<= 0.05"'
         )
-    for word in ("errors", "latency", "score_shift"):
+    if require.squared_error is not None and require.squared_error.unit != "":
+        yield Fault(
+            (*path, "squared_error"), "squared errors are plain numbers", 'write it as "<= 0"'
+        )
+    for word in ("errors", "latency", "score_shift", "squared_error"):
         condition = getattr(require, word)
         if condition is not None and condition.operator not in ("<=", "<"):
             yield Fault((*path, word), "less of it is better", 'write "<=" or "<"')

@@ -39,13 +39,15 @@ class ShadowRequire(Model):
     `disagreement`: share of compared requests whose answers differ. `errors`: share of shadow
     answers that are not OK. `latency`: how much longer the shadow takes on the same request, mean
     in ms. `score_shift`: how far its scores lie from control's on the same request, mean, either
-    way.
+    way. `squared_error`: how much farther its score lies from what came of the same request later,
+    squared, mean; what came is the objective.
     """
 
     disagreement: WrittenCondition | None = None
     errors: WrittenCondition | None = None
     latency: WrittenCondition | None = None
     score_shift: WrittenCondition | None = None
+    squared_error: WrittenCondition | None = None
 
 
 class Shadow(Model):

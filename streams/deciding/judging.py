@@ -218,6 +218,21 @@ def objective_of(state: ExperimentState) -> dict[str, Any] | None:
     return {"metric": name, "goal": metric.goal, "effects": effects}
 
 
+def squared_error_of(state: ExperimentState, name: str) -> dict[str, Any] | None:
+    """How much larger a variant's squared error was unseen than the answer's; None without any."""
+    tally = state.ledger.shadows[name]
+    if not tally.scored:
+        return None
+    moments = tally.squared_error.moments()
+    found = method_for(False).bound(moments, OBJECTIVE_ALPHA)
+    return {
+        "n": tally.scored,
+        "estimate": moments.mean,
+        "lower": None if found is None else found.lower,
+        "upper": None if found is None else found.upper,
+    }
+
+
 def drift_of(state: ExperimentState) -> list[dict[str, Any]]:
     """Alarms of the drift detectors; they act on nothing by themselves."""
     return [

@@ -79,6 +79,7 @@ def _variant(state: ExperimentState, name: str) -> dict[str, Any]:
         "counts": conservation(tally, shadow),
         "compared": shadow.agree + shadow.disagree,
         "disagreed": shadow.disagree,
+        "squared_error": judging.squared_error_of(state, name),
     }
 
 

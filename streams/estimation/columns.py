@@ -82,8 +82,8 @@ def _disagreements(
     return _present(batch, measurement, table["shadow_context"], values, np.ones(len(values)))
 
 
-def _closed_values(batch: ObservationBatch, measurement: Measurement) -> Values:
-    """The aggregate of what came to each closed request, or the default."""
+def aggregates(batch: ObservationBatch, measurement: Measurement) -> NDArray[Any]:
+    """The aggregate of what came to each closed request, or the default; NaN without either."""
     closed, metrics = batch.tables["closed"], batch.tables["closed_metric"]
     default = np.nan if measurement.default is None else measurement.default
     values = np.full(len(closed["context"]), default)
@@ -93,6 +93,11 @@ def _closed_values(batch: ObservationBatch, measurement: Measurement) -> Values:
         values[rows] = metrics["sum"][chosen] / metrics["count"][chosen]
     else:
         values[rows] = metrics[measurement.aggregate][chosen]
+    return values
+
+
+def _closed_values(batch: ObservationBatch, measurement: Measurement) -> Values:
+    closed, values = batch.tables["closed"], aggregates(batch, measurement)
     return _present(batch, measurement, closed["context"], values, closed["weight"])
 
 
@@ -115,13 +120,18 @@ def _present(
     if absent.any():
         kept = ~absent
         contexts, values, weights = contexts[kept], values[kept], weights[kept]
-    values = values.astype(np.float64, copy=False)
-    if measurement.low is not None or measurement.high is not None:
-        values = np.clip(values, measurement.low, measurement.high)
+    values = clipped(measurement, values.astype(np.float64, copy=False))
     plain = bool((weights == 1.0).all())
     return Values(
         contexts, values, None if plain else weights.astype(np.float64), len(batch.contexts)
     )
+
+
+def clipped(measurement: Measurement, values: Floats) -> Floats:
+    """Values within the measurement's range; NaN stays."""
+    if measurement.low is None and measurement.high is None:
+        return values
+    return np.clip(values, measurement.low, measurement.high)
 
 
 def _name_index(batch: ObservationBatch, name: str) -> int:

@@ -18,6 +18,7 @@ from tidegate.streams.estimation.moments import Moments, Sample
 from tidegate.streams.estimation.plan import Measurement, Plan
 from tidegate.streams.estimation.quantile import RunningQuantile
 from tidegate.streams.estimation.rings import RingLedgers
+from tidegate.streams.estimation.shadows import observe_shadows
 from tidegate.streams.estimation.strata import Arm, Key, Pair, Strata, arms_of, pairs_of
 from tidegate.streams.estimation.summary import Summary
 from tidegate.streams.estimation.tally import IRREGULAR, ShadowTally, Tally
@@ -90,6 +91,7 @@ class Ledger:
         self.rings.observe(batch, frozenset(owners))
         self._trails.begin()
         self._count(summary, owners)
+        observe_shadows(self.shadows, self.plan, summary, owners)
         self._count_learnt(summary, learnt)
         for item in self.plan.measurements:
             if item.source == "disagreement":
@@ -108,8 +110,6 @@ class Ledger:
     def _count(self, summary: Summary, owners: Mapping[int, str]) -> None:
         batch = summary.batch
         is_irregular = batch.count("irregular") > 0
-        agreed = summary.agreements(self.plan.score_tolerance) if batch.count("shadow") else []
-        shifts = (summary.shifts("latency"), summary.shifts("score")) if agreed else ()
         for number, variant in owners.items():
             tally, reason = self.tallies[variant], batch.contexts[number].reason
             statuses = summary.statuses[number]
@@ -125,16 +125,6 @@ class Ledger:
                 seldom = summary.irregular[number]
                 for code, name in IRREGULAR.items():
                     tally.irregular[name] += seldom[code]
-            if agreed:
-                disagree, agree, unknown = agreed[number]
-                shadow = self.shadows[variant]
-                shadow.pairs += disagree + agree + unknown
-                shadow.disagree += disagree
-                shadow.agree += agree
-                shadow.failures += summary.shadow_failures[number]
-                for side, found in zip((shadow.latency, shadow.score), shifts, strict=True):
-                    if (moments := found[number]) is not None:
-                        side.merge(*moments)
 
     def _count_learnt(self, summary: Summary, learnt: Sequence[Learnt]) -> None:
         totals: dict[Key, int] = {}
@@ -268,6 +258,7 @@ class Ledger:
         What is measured as before goes on; what is new or changed, bounds too, starts empty.
         """
         state, trails, rings = self.to_state(), self._trails, self.rings
+        scored = self.plan.scored
         before = self._measurements
         kept = [item for item in plan.measurements if item.continues(before.get(item.name))]
         names = frozenset(item.name for item in kept)
@@ -280,6 +271,9 @@ class Ledger:
         self._begin(plan)
         state["above"] = [row for row in state["above"] if tuple(row[:3]) in self._above]
         self._load(state)
+        if plan.scored != scored:
+            for tally in self.shadows.values():
+                tally.forget_outcomes()
         self.rings.go_on(rings)
         self._strata.keep(names)
         self._trails.keep(trails, names)

@@ -57,7 +57,8 @@ class Measurement:
 class Plan:
     """Everything that is measured of one generation of an experiment.
 
-    Scores of a request and its shadow agree when they are `score_tolerance` apart at most.
+    Scores of a request and its shadow agree when they are `score_tolerance` apart at most. How far
+    both lie from the outcome is told of the measurement `objective`; empty: of none.
     `watches` are what guardrails follow from several beginnings. All is measured in each of the
     `rings` as well.
     """
@@ -70,6 +71,13 @@ class Plan:
     score_tolerance: float = 0.0
     rings: tuple[Ring, ...] = ()
     watches: tuple[Watch, ...] = ()
+    objective: str = ""
+
+    @property
+    def scored(self) -> Measurement | None:
+        """What scores are held against once it is known; None when there is no such thing."""
+        found = (item for item in self.measurements if item.name == self.objective)
+        return next((item for item in found if item.source == "outcome"), None)
 
 
 def plan_of(experiment: str, generation: int, spec: ExperimentSpec) -> Plan:
@@ -95,6 +103,7 @@ def plan_of(experiment: str, generation: int, spec: ExperimentSpec) -> Plan:
             for ring in spec.rings
         ),
         watches=tuple(dict.fromkeys(_watches(spec))),
+        objective=spec.objective or "",
     )
 
 

@@ -13,6 +13,7 @@ from tidegate.streams.estimation.agreement import agreements
 from tidegate.streams.estimation.columns import Values, values_of
 from tidegate.streams.estimation.moments import BatchMoments, grouped
 from tidegate.streams.estimation.plan import Measurement
+from tidegate.streams.estimation.scoring import Scored, squared_errors
 
 _CODES = len(STREAMS) * len(CLASSES)
 
@@ -27,6 +28,7 @@ class Summary:
         self.batch = batch
         self._number = len(batch.contexts)
         self._values: dict[tuple[Any, ...], Values] = {}
+        self._scored: dict[Measurement, Scored] = {}
         self._early: dict[int, Sequence[BatchMoments | None]] = {}
 
     @cached_property
@@ -78,6 +80,13 @@ class Summary:
         """Shadow pairs by code of agreement, by the context that ran in the shadow."""
         table = self.batch.tables["shadow"]
         return self._by_code(table["shadow_context"], agreements(table, score_tolerance), 3)
+
+    def squared_errors(self, measurement: Measurement) -> Scored:
+        """How far scores lay from outcomes, shadow beside answer, by the context in the shadow."""
+        found = self._scored.get(measurement)
+        if found is None:
+            found = self._scored[measurement] = squared_errors(self.batch, measurement)
+        return found
 
     @cached_property
     def irregular(self) -> list[list[int]]:

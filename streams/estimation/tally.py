@@ -72,7 +72,8 @@ class ShadowTally:
 
     `disagree` and `agree` leave out pairs that could not be compared. `failures` counts shadow
     answers that are not OK. `latency` and `score` are moments of shadow minus answer on the same
-    request, where both sides have one.
+    request, where both sides have one. `squared_error` is that of the squared distance of the score
+    from what came of the request later, on the `scored` requests of which all three are known.
     """
 
     pairs: int = 0
@@ -81,6 +82,8 @@ class ShadowTally:
     failures: int = 0
     latency: Sample = field(default_factory=Sample)
     score: Sample = field(default_factory=Sample)
+    scored: int = 0
+    squared_error: Sample = field(default_factory=Sample)
 
     @property
     def disagreement(self) -> float | None:
@@ -90,13 +93,18 @@ class ShadowTally:
 
     def to_state(self) -> list[Any]:
         """JSON values."""
-        counts = [self.pairs, self.agree, self.disagree, self.failures]
-        return [*counts, self.latency.to_state(), self.score.to_state()]
+        counts = [self.pairs, self.agree, self.disagree, self.failures, self.scored]
+        samples = (self.latency, self.score, self.squared_error)
+        return [*counts, *(sample.to_state() for sample in samples)]
 
     def load(self, state: list[Any]) -> None:
         """Takes over what `to_state` gave."""
-        self.pairs, self.agree, self.disagree, self.failures = state[:4]
-        self.latency, self.score = map(Sample.from_state, state[4:])
+        self.pairs, self.agree, self.disagree, self.failures, self.scored = state[:5]
+        self.latency, self.score, self.squared_error = map(Sample.from_state, state[5:])
+
+    def forget_outcomes(self) -> None:
+        """Begin anew with what outcomes say: they are measured otherwise from now on."""
+        self.scored, self.squared_error = 0, Sample()
 
 
 def set_aside(

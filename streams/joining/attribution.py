@@ -6,12 +6,22 @@ backward join window of the systems listed there, with both boundaries published
 
 from __future__ import annotations
 
+import math
+
 from tidegate.schemas.facts import AGREE_NO, AGREE_UNKNOWN, AGREE_YES
-from tidegate.streams.joining.layout import ACTIVATION_ENTRY, ENTRY, ENTRY_BYTES
+from tidegate.streams.joining.layout import (
+    ACTIVATION_ENTRY,
+    ANSWER,
+    ENTRY,
+    ENTRY_BYTES,
+    SHADOW_ENTRY,
+)
 from tidegate.streams.joining.settings import TIMER_GRID_MS
 
 MetricSummary = tuple[int, int, float, float, float, float, float]
 """metric, count, first, last, sum, min, max."""
+ScoredShadow = tuple[int, float]
+"""shadow tail, score."""
 
 
 def deadline_ms(log_time_ms: int, served_at_ms: int, wait_ms: int) -> int:
@@ -67,6 +77,18 @@ def agreement(label: int, shadow_label: int) -> int:
 def is_activated(entries: bytes) -> bool:
     """Whether an activation is among the entries."""
     return any(metric == ACTIVATION_ENTRY for metric, _, _, _ in ENTRY.iter_unpack(entries))
+
+
+def scored_shadows(state: bytes, entries: bytes) -> list[ScoredShadow]:
+    """Shadows among the entries of an open request that can be held against its answer once an
+    outcome is known: both have a score. In the order in which they came."""
+    if math.isnan(ANSWER.unpack_from(state)[2]):
+        return []
+    return [
+        (number, score)
+        for metric, number, score, _ in ENTRY.iter_unpack(entries)
+        if metric == SHADOW_ENTRY and not math.isnan(score)
+    ]
 
 
 def summarise(entries: bytes) -> list[MetricSummary]:

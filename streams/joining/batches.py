@@ -8,9 +8,10 @@ from typing import Final
 
 from tidegate.schemas.facts import NONE, ObservationBatch, encode_observation
 from tidegate.schemas.partitioner import partition_of
-from tidegate.streams.joining.attribution import MetricSummary
+from tidegate.streams.joining.attribution import MetricSummary, ScoredShadow
 from tidegate.streams.joining.contexts import Interned
 from tidegate.streams.joining.layout import (
+    CLOSED_SHADOW_ROW,
     DOUBLES_ROW,
     HEAD_BYTES,
     IRREGULAR_ROW,
@@ -24,6 +25,7 @@ from tidegate.streams.output import Emit, Output
 ROW_BYTES: Final = 61
 DOUBLE_BYTES: Final = 16
 SUMMARY_BYTES: Final = 52
+CLOSED_SHADOW_BYTES: Final = 24
 """What rows take in an observation, about; see `schemas.facts.COLUMNS`."""
 
 
@@ -110,13 +112,14 @@ class Batches:
 
     def closed(
         self, key: bytes, state: bytes, tail: int, attributes: int, layout: int,
-        summaries: Sequence[MetricSummary],
+        summaries: Sequence[MetricSummary], shadows: Sequence[ScoredShadow],
     ) -> None:  # fmt: skip
         """A request's deadline has passed; `state` is head and features."""
         batch = self.by_tail.get(tail) or self.of(tail)
+        cost = self.closed_shadows(batch, shadows) if shadows else 0
         rows = batch.rows
         row = len(rows.closed)
-        cost = self._interned.attributes.costs[attributes]
+        cost += self._interned.attributes.costs[attributes]
         if len(state) > HEAD_BYTES:
             values = state[HEAD_BYTES:]
             rows.closed_doubles.append(self._doubles(batch, row, layout, values))
@@ -127,6 +130,20 @@ class Batches:
             cost += SUMMARY_BYTES + self._interned.names.costs[summary[0]]
         rows.closed.append(key + state)
         self.take(batch, tail, cost)
+
+    def closed_shadows(self, batch: OpenBatch, shadows: Sequence[ScoredShadow]) -> int:
+        """Shadows of the request that is told of next as closed; returns what they take.
+
+        One that is too much for what is left begins a batch. Texts of its 256 shadows could
+        take a third of one: a record would become too large if the batch was cut behind them.
+        """
+        costs = self._interned.shadow_tails.costs
+        cost = sum(CLOSED_SHADOW_BYTES + costs[number] for number, _ in shadows)
+        if cost > batch.room:
+            self.cut(batch)
+        row = len(batch.rows.closed)
+        batch.rows.closed_shadows += [CLOSED_SHADOW_ROW.pack(row, *each) for each in shadows]
+        return cost
 
     def irregular(
         self, kind: int, stream: int, key: bytes, tail: int, metric: int, value: float

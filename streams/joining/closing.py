@@ -11,6 +11,7 @@ from tidegate.streams.joining.layout import (
     HEAD,
     HEAD_BYTES,
     METRIC_ROW,
+    SHADOW_MARK,
     TAIL_AND_SET,
     entries_start,
 )
@@ -65,8 +66,10 @@ def _close_singly(state: JoinState, keys: list[bytes], values: list[bytes]) -> N
             continue
         entries = stored[HEAD_BYTES:]
         batch = by_tail.get(tail) or batches.of(tail)
-        rows = batch.rows
         cost = tail_costs[tail] + set_costs[held] + ROW_BYTES
+        if SHADOW_MARK in entries:
+            cost += batches.closed_shadows(batch, attribution.scored_shadows(stored, entries))
+        rows = batch.rows
         if entries:
             for summary in attribution.summarise(entries):
                 rows.summaries.append(METRIC_ROW.pack(len(rows.closed), *summary))
@@ -85,4 +88,5 @@ def _conclude(state: JoinState, key: bytes, stored: bytes) -> None:
     if state.interned.tails.get(tail).deferred and not attribution.is_activated(entries):
         return
     summaries = attribution.summarise(entries) if entries else ()
-    state.batches.closed(key, stored[:start], tail, held, layout, summaries)
+    shadows = attribution.scored_shadows(stored, entries) if SHADOW_MARK in entries else ()
+    state.batches.closed(key, stored[:start], tail, held, layout, summaries, shadows)

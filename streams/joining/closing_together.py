@@ -13,19 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.streams.joining import attribution
-from tidegate.streams.joining.batches import ROW_BYTES, SUMMARY_BYTES, Batches, OpenBatch
+from tidegate.streams.joining.batches import (
+    CLOSED_SHADOW_BYTES,
+    ROW_BYTES,
+    SUMMARY_BYTES,
+    Batches,
+    OpenBatch,
+)
 from tidegate.streams.joining.layout import (
     ACTIVATION_ENTRY,
+    CLOSED_SHADOW_ROWS,
     ENTRIES,
     ENTRY_BYTES,
     HEAD_BYTES,
     METRIC_ROW,
     METRIC_ROWS,
     REQUEST_ROWS,
+    SHADOW_ENTRY,
 )
 from tidegate.streams.joining.state import JoinState
 
 Array = NDArray[Any]
+
+
+_NO_SHADOWS: Array = np.empty(0, CLOSED_SHADOW_ROWS)
 
 
 @dataclass(slots=True)
@@ -41,11 +52,13 @@ class _Share:
 class Closing:
     """Rows of closing requests in order, not yet in their batches.
 
-    `summaries` are metric rows, ascending by `row`, which here is the number of the request.
+    `summaries` are metric rows and `shadows` rows of closed shadows, both ascending by `row`,
+    which here is the number of the request.
     """
 
     heads: list[bytes]
     summaries: Array
+    shadows: Array
     shares: Sequence[_Share]
 
     def fits(self) -> bool:
@@ -54,14 +67,17 @@ class Closing:
 
     def put(self) -> None:
         """Put the rows into their batches."""
-        owners = self.summaries["row"]
         for share in self.shares:
             rows = share.batch.rows
             places = share.mask.cumsum() + (len(rows.closed) - 1)
-            found = self.summaries[share.mask[owners]]
-            if len(found):
-                found["row"] = places[found["row"]]
-                rows.summaries.append(found.tobytes())
+            for hanging, goal in (
+                (self.summaries, rows.summaries),
+                (self.shadows, rows.closed_shadows),
+            ):
+                found = hanging[share.mask[hanging["row"]]]
+                if len(found):
+                    found["row"] = places[found["row"]]
+                    goal.append(found.tobytes())
             rows.closed += compress(self.heads, share.mask.tolist())
             share.batch.room -= share.cost
 
@@ -75,22 +91,44 @@ def closing_of(state: JoinState, keys: list[bytes], values: list[bytes]) -> Clos
     kinds = [interned.tails.items[tail] for tail in used]
     if rows["features"].any() or any(kind is None or kind.deferred for kind in kinds):
         return None
-    summaries = _summaries(values)
+    summaries, shadows = _hanging(rows, values)
     costs = _looked_up(interned.tails.costs, tails) + ROW_BYTES
     costs += _looked_up(interned.attributes.costs, rows["attributes"])
     if len(summaries):
         each = _looked_up(interned.names.costs, summaries["metric"]) + SUMMARY_BYTES
         costs += np.bincount(summaries["row"], each, len(rows)).astype(np.int64)
-    return Closing(heads, summaries, _shares(state.batches, used, tails, costs))
+    if len(shadows):
+        each = _looked_up(interned.shadow_tails.costs, shadows["shadow_tail"]) + CLOSED_SHADOW_BYTES
+        costs += np.bincount(shadows["row"], each, len(rows)).astype(np.int64)
+    return Closing(heads, summaries, shadows, _shares(state.batches, used, tails, costs))
 
 
-def _summaries(values: list[bytes]) -> Array:
-    """A metric row per request and metric that has outcomes, in the order of the requests."""
+def _hanging(rows: Array, values: list[bytes]) -> tuple[Array, Array]:
+    """What hangs on the requests: metric rows, and rows of closed shadows."""
     counts = [(len(stored) - HEAD_BYTES) // ENTRY_BYTES for stored in values]
     entries = np.frombuffer(b"".join([stored[HEAD_BYTES:] for stored in values]), ENTRIES)
     owners = np.repeat(np.arange(len(values)), counts)
     is_outcome = entries["metric"] < ACTIVATION_ENTRY
-    owners, entries = owners[is_outcome], entries[is_outcome]
+    shadows = _NO_SHADOWS
+    if not is_outcome.all():
+        shadows = _shadows(rows, owners, entries)
+        owners, entries = owners[is_outcome], entries[is_outcome]
+    return _summaries(values, owners, entries), shadows
+
+
+def _shadows(rows: Array, owners: Array, entries: Array) -> Array:
+    """As `attribution.scored_shadows`."""
+    is_scored = (entries["metric"] == SHADOW_ENTRY) & ~np.isnan(entries["value"])
+    is_scored &= ~np.isnan(rows["score"])[owners]
+    owners, entries = owners[is_scored], entries[is_scored]
+    found = np.empty(len(owners), CLOSED_SHADOW_ROWS)
+    found["row"], found["shadow_tail"] = owners, entries["id"]
+    found["shadow_score"] = entries["value"]
+    return found
+
+
+def _summaries(values: list[bytes], owners: Array, entries: Array) -> Array:
+    """A metric row per request and metric that has outcomes, in the order of the requests."""
     again = owners[1:] == owners[:-1]
     several: list[int] = []
     if again.any():

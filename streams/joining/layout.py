@@ -36,6 +36,8 @@ ENTRY_NAME: Final = struct.Struct("<IQ")
 """How an entry begins: what may be there once."""
 SHADOW_ENTRY: Final = 4_294_967_295
 ACTIVATION_ENTRY: Final = 4_294_967_294
+SHADOW_MARK: Final = SHADOW_ENTRY.to_bytes(4, "little")
+"""How the entry of a shadow begins. It may be found elsewhere as well: where it is not, is none."""
 
 WAITING_OUTCOME: Final = struct.Struct("<BqIIQdq")
 """stream, deadline, metric or `ACTIVATION_ENTRY`, source, outcome id, value, occurred_at."""
@@ -51,6 +53,8 @@ IRREGULAR_ROW: Final = struct.Struct("<BB8sIId")
 """class, stream, request, tail, metric, value."""
 METRIC_ROW: Final = struct.Struct("<IIIddddd")
 """row, metric, count, first, last, sum, min, max."""
+CLOSED_SHADOW_ROW: Final = struct.Struct("<IId")
+"""row, shadow tail, score of the shadow; that of the answer is in the closed request."""
 
 REQUEST_ROWS: Final = np.dtype([
     ("request", "<u8"), ("rest", "<u8"), ("served_at", "<i8"), ("unit", "<u8"), ("tail", "<u4"),
@@ -73,6 +77,9 @@ IRREGULAR_ROWS: Final = np.dtype([
 METRIC_ROWS: Final = np.dtype([
     ("row", "<u4"), ("metric", "<u4"), ("count", "<u4"), ("first", "<f8"), ("last", "<f8"),
     ("sum", "<f8"), ("min", "<f8"), ("max", "<f8"),
+])  # fmt: skip
+CLOSED_SHADOW_ROWS: Final = np.dtype([
+    ("row", "<u4"), ("shadow_tail", "<u4"), ("shadow_score", "<f8"),
 ])  # fmt: skip
 DOUBLES_ROWS: Final = np.dtype([("row", "<u4"), ("layout", "<u4"), ("count", "<u4")])
 """Doubles that belong to a row: their names are a layout, their values follow one another."""

@@ -13,6 +13,7 @@ from tidegate.schemas.context import Attributes, Context
 from tidegate.schemas.facts import NONE, Table, columns_to_table
 from tidegate.streams.joining.contexts import Interned, Interner
 from tidegate.streams.joining.layout import (
+    CLOSED_SHADOW_ROWS,
     DOUBLES_ROWS,
     IRREGULAR_ROWS,
     MATCHED_ROWS,
@@ -45,6 +46,7 @@ class Rows:
     closed: list[bytes] = field(default_factory=list)
     summaries: list[bytes] = field(default_factory=list)
     irregular: list[bytes] = field(default_factory=list)
+    closed_shadows: list[bytes] = field(default_factory=list)
     exposure_doubles: list[bytes] = field(default_factory=list)
     measure_doubles: list[bytes] = field(default_factory=list)
     closed_doubles: list[bytes] = field(default_factory=list)
@@ -75,7 +77,7 @@ class Rows:
 _LISTS = tuple(item.name for item in fields(Rows))
 _ROWS = (
     REQUEST_ROWS, SHADOW_ROWS, MATCHED_ROWS, REQUEST_ROWS, METRIC_ROWS, IRREGULAR_ROWS,
-    DOUBLES_ROWS, DOUBLES_ROWS, DOUBLES_ROWS,
+    CLOSED_SHADOW_ROWS, DOUBLES_ROWS, DOUBLES_ROWS, DOUBLES_ROWS,
 )  # fmt: skip
 
 
@@ -160,6 +162,7 @@ class _Converter:
         self.matched = rows.records("matched", MATCHED_ROWS)
         self.summaries = rows.records("summaries", METRIC_ROWS)
         self.irregular = rows.records("irregular", IRREGULAR_ROWS)
+        self.closed_shadows = rows.records("closed_shadows", CLOSED_SHADOW_ROWS)
         self.doubles = {
             kind: (
                 rows.records(f"{source}_doubles", DOUBLES_ROWS),
@@ -180,7 +183,10 @@ class _Converter:
         self.tails = Indexes(
             interned.tails, [*(rows["tail"] for rows in whole), _given(self.irregular["tail"])]
         )
-        self.shadow_tails = Indexes(interned.shadow_tails, [self.shadows["shadow_tail"]])
+        self.shadow_tails = Indexes(
+            interned.shadow_tails,
+            [self.shadows["shadow_tail"], self.closed_shadows["shadow_tail"]],
+        )
         places: dict[Context, int] = {}
         for indexes in (self.tails, self.shadow_tails):
             indexes.are([places.setdefault(item.context, len(places)) for item in indexes.values])
@@ -225,6 +231,13 @@ class _Converter:
             made["closed_metric"] = {
                 **_columns(self.summaries, "row", "count", "first", "last", "sum", "min", "max"),
                 "metric": self.name_numbers.of(self.summaries["metric"]),
+            }
+        if len(self.closed_shadows):
+            rows = self.closed_shadows
+            made["closed_shadow"] = {
+                **_columns(rows, "row", "shadow_score"),
+                "shadow_context": self.shadow_tails.of(rows["shadow_tail"]),
+                "score": self.closed["score"][rows["row"]],
             }
         if len(self.irregular):
             made["irregular"] = {

@@ -3,14 +3,15 @@
 Ends when every candidate was compared on `until.requests` requests. Each requirement is judged
 then, by bounds that are valid at any time: one that is surely broken stops the release for a
 person, since nobody was harmed; one that is neither kept nor broken surely ends as
-`on_inconclusive` says; one about which nothing is known waits.
+`on_inconclusive` says; one about which nothing is known waits. What became of requests is known
+later than what was answered, so `squared_error` waits until as many of them have closed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tidegate.schemas.manifest.steps import Shadow
 from tidegate.schemas.manifest.types import Condition
@@ -27,6 +28,8 @@ from tidegate.streams.strategies.base import (
     Verdict,
 )
 from tidegate.streams.wording import count, listing, number, percent
+
+_LATER: Final = "squared_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +102,21 @@ def outlook(standing: Standing) -> Outlook:
     fewest = min(totals, default=0)
     needed = count(settings.until.requests)
     following = f"{needed} requests are compared ({count(fewest)})"
+    progress = f"{count(fewest)} of {needed} compared"
+    if settings.require is not None and settings.require.squared_error is not None:
+        scored = [standing.evidence.shadow(name).scored for name in standing.candidates]
+        progress += f", {count(min(scored, default=0))} with what came of them"
     wanted = [f"{word} {_limit(word, condition)}" for word, condition in _required(settings)]
     if wanted:
         following += f" and surely {listing(wanted)}"
     silent = sum(standing.evidence.incomparable(name) for name in standing.candidates)
     if silent:
         following += f"; {count(silent)} pairs have neither labels nor scores on both sides"
-    return Outlook(f"{count(fewest)} of {needed} compared", following)
+    return Outlook(progress, following)
 
 
 def _required(settings: Shadow) -> Iterator[tuple[str, Condition]]:
-    for word in ("disagreement", "errors", "latency", "score_shift"):
+    for word in ("disagreement", "errors", "latency", "score_shift", _LATER):
         condition = getattr(settings.require, word, None)
         if condition is not None:
             yield word, condition
@@ -121,7 +128,12 @@ def _judged(standing: Standing) -> Iterator[Requirement]:
         tally = standing.evidence.shadow(name)
         for word, condition in _required(settings):
             n, found = _measured(tally, word, settings.alpha)
-            verdict = _verdict(n, found, word, condition)
+            needed = settings.until.requests if word == _LATER else 1
+            if n < needed:
+                said = _unknown(name, word, condition, n, needed)
+                yield Requirement(name, word, Verdict.NO_DATA, found, n, said)
+                continue
+            verdict = _verdict(found, word, condition)
             yield Requirement(name, word, verdict, found, n, _said(name, word, condition, n, found))
 
 
@@ -132,13 +144,13 @@ def _measured(tally: ShadowTally, word: str, alpha: float) -> tuple[int, Bound |
         return n, share.bound(n, tally.disagree, alpha)
     if word == "errors":
         return tally.pairs, share.bound(tally.pairs, tally.failures, alpha)
-    moments = (tally.latency if word == "latency" else tally.score).moments()
-    return int(moments.n), method_for(False).bound(moments, alpha)
+    sample = {"latency": tally.latency, "score_shift": tally.score}.get(word, tally.squared_error)
+    moments = sample.moments()
+    n = tally.scored if word == _LATER else int(moments.n)
+    return n, method_for(False).bound(moments, alpha)
 
 
-def _verdict(n: int, found: Bound | None, word: str, condition: Condition) -> Verdict:
-    if n == 0:
-        return Verdict.NO_DATA
+def _verdict(found: Bound | None, word: str, condition: Condition) -> Verdict:
     if found is None:
         return Verdict.INCONCLUSIVE
     lower, upper, limit = found.lower, found.upper, condition.value
@@ -160,18 +172,25 @@ def _worst(judged: Sequence[Requirement]) -> Verdict:
 
 def _said(name: str, word: str, condition: Condition, n: int, found: Bound | None) -> str:
     limit = f"(required {_limit(word, condition)}, {count(n)} compared)"
-    if n == 0:
-        return f"{name} has no {word.replace('_', ' ')} to compare {limit}"
     what = {
         "disagreement": f"{name} disagreed on",
         "errors": f"{name} failed on",
         "latency": f"{name} took longer by",
         "score_shift": f"{name} scored apart by",
+        _LATER: f"{name} missed what came by a squared error larger by",
     }[word]
     if found is None:
         return f"{what} what never varied {limit}"
     value, low, high = (_value(word, item) for item in (found.estimate, found.lower, found.upper))
     return f"{what} {value}, between {low} and {high} {limit}"
+
+
+def _unknown(name: str, word: str, condition: Condition, n: int, needed: int) -> str:
+    required = f"required {_limit(word, condition)}"
+    if word == _LATER:
+        of = f"{count(n)} of {count(needed)} requests"
+        return f"{name} has scores beside what came of {of} (squared error {required})"
+    return f"{name} has no {word.replace('_', ' ')} to compare ({required}, {count(n)} compared)"
 
 
 def _disagreed(name: str, disagreeing: int, total: int) -> str:

@@ -26,6 +26,7 @@ ROWS: Mapping[str, tuple[Any, ...]] = {
     "closed": (1, 5, 0, 0, 1_763_737_000_000, 0.5, np.nan, np.nan, 0, 1.0),
     "closed_metric": (0, 0, 2, 1.0, 2.0, 3.0, 1.0, 2.0),
     "closed_feature": (0, 1, -1.5),
+    "closed_shadow": (0, 0, 0.25, 0.75),
     "exposure_feature": (0, 1, -1.5),
     "measure": (0, 0, 0.25),
     "irregular": (5, 2, 1, facts.NONE, facts.NONE, np.nan),
@@ -67,6 +68,18 @@ def test_facts_come_back() -> None:
         assert list(table) == [name for name, _ in facts.COLUMNS[kind]]
         np.testing.assert_array_equal([table[name][0] for name in table], row)
     assert replace(found, tables={}) == replace(batch(), tables={})
+
+
+def test_a_batch_without_closed_shadows_is_written_as_before() -> None:
+    """A kind is a value in the record: who has none of it writes the bytes of the version before,
+    and reads a record of that version as one that has none."""
+    tables = {kind: table for kind, table in batch().tables.items() if kind != "closed_shadow"}
+    value = encode_observation(batch(tables=tables))
+    assert b"closed_shadow" not in value
+    found = decode_observation(value)
+    assert found.count("closed_shadow") == 0
+    assert all(column.size == 0 for column in found.tables["closed_shadow"].values())
+    assert {kind for kind in facts.COLUMNS if found.count(kind)} == tables.keys()
 
 
 def test_bytes_are_those_of_the_library() -> None:
@@ -116,6 +129,10 @@ def test_columns_must_be_those_of_the_kind() -> None:
         ("exposure", {"latency": -1.0}), ("shadow", {"shadow_score": 1e16}),
         ("closed", {"weight": 0.0}), ("closed_metric", {"max": 1e16}),
         ("closed_metric", {"sum": 1e19}), ("irregular", {"value": np.inf}),
+        ("closed_shadow", {"row": 1}), ("closed_shadow", {"shadow_context": 1}),
+        ("closed_shadow", {"shadow_context": facts.NONE}), ("closed_shadow", {"score": np.nan}),
+        ("closed_shadow", {"shadow_score": np.nan}), ("closed_shadow", {"shadow_score": np.inf}),
+        ("closed_shadow", {"score": -1e16}),
     ],
 )  # fmt: skip
 def test_columns_are_guarded(kind: str, changes: dict[str, Any]) -> None:

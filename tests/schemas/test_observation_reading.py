@@ -53,7 +53,9 @@ def same(one: ObservationBatch, two: ObservationBatch) -> bool:
 
 
 @pytest.mark.parametrize(
-    "found", [EMPTY, batch(), some(("exposure",)), some(("matched", "irregular"))]
+    "found",
+    [EMPTY, batch(), some(("exposure",)), some(("matched", "irregular")),
+     some(("closed", "closed_shadow"))],
 )
 def test_what_the_writer_wrote_is_recognised(found: ObservationBatch) -> None:
     """The fast way reads it, whatever kinds are there, and reads what the slow way reads."""
@@ -94,10 +96,10 @@ def test_other_orders_and_other_blocks_are_read_with_care() -> None:
     turned = codec.encode_record("observation", record)
     assert read_canonical(turned) is None
     assert same(decode_observation(turned), batch())
-    # A count of -9 has the block's size in bytes behind it.
-    tables = value.index(b"\x12\x10exposure")
+    # A count of -10 has the block's size in bytes behind it.
+    tables = value.index(b"\x14\x10exposure")
     size = len(value) - tables - 2
-    sized = bytes((0x11, (size << 1) & 0x7F | 0x80, size >> 6))
+    sized = bytes((0x13, (size << 1) & 0x7F | 0x80, size >> 6))
     blocked = value[:tables] + sized + value[tables + 1 :]
     assert read_canonical(blocked) is None
     assert same(decode_observation(blocked), batch())

@@ -128,8 +128,14 @@ def _closed(found: Counter[Fact], batch: ObservationBatch, columns: Columns) -> 
         summaries.setdefault(row, []).append((batch.names[metrics["metric"][place]], *(
             metrics[name][place] for name in ("count", "first", "last", "sum", "min", "max")
         )))  # fmt: skip
+    shadows: dict[int, list[Any]] = {}
+    scored = {name: column.tolist() for name, column in batch.tables["closed_shadow"].items()}
+    for row, context, score, shadow_score in zip(*scored.values(), strict=True):
+        variant = batch.contexts[context].variant
+        shadows.setdefault(row, []).append(("shadow", variant, shadow_score, score))
     for row, request in enumerate(columns["request"]):
-        found["closed", _NAMES[request], *sorted(summaries.get(row, []))] += 1
+        hanging = (*sorted(summaries.get(row, [])), *sorted(shadows.get(row, [])))
+        found["closed", _NAMES[request], *hanging] += 1
 
 
 def _irregular(found: Counter[Fact], batch: ObservationBatch, columns: Columns) -> None:

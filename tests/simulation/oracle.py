@@ -80,7 +80,7 @@ class _OneRequest:
         if self.first is not None and now_ms >= self.deadline_ms and not self.closed:
             self.closed = True
             if not self.first.deferred or ("activation",) in self.taken:
-                self.facts["closed", self.name, *self.summary()] += 1
+                self.facts["closed", self.name, *self.summary(), *self.scored()] += 1
         if self.closed and now_ms >= self.deadline_ms + self.rules.closed_memory_ms:
             self.first, self.closed, self.taken = None, False, {}
         for came_ms, event in list(self.early):
@@ -144,6 +144,17 @@ class _OneRequest:
             found.append((metric, len(values), values[0], values[-1], sum(values),
                           min(values), max(values)))  # fmt: skip
         return found
+
+
+    def scored(self) -> list[tuple[Any, ...]]:
+        """Which shadow scored what, and what was answered; where both have a score."""
+        assert self.first is not None
+        answer = self.first.score
+        return sorted(
+            ("shadow", key[1], said[0], answer)
+            for key, (said, _, _) in self.taken.items()
+            if key[0] == "shadow" and said[0] is not None and answer is not None
+        )
 
 
 def _identity(event: Prediction) -> tuple[Any, ...]:

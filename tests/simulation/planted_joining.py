@@ -142,6 +142,9 @@ BUGS: Final[Mapping[str, Bug]] = {
     "first and last changed places": Bug(
         "the last value of a metric is told as its first", JOINING, attribution, "summarise",
         _summary_by_arrival),
+    "shadows of closed requests forgotten": Bug(
+        "a closed request does not say what its shadows scored", JOINING, attribution,
+        "scored_shadows", lambda state, entries: []),
     "labels always agree": Bug(
         "a disagreeing shadow is told as agreeing", JOINING, attribution, "agreement",
         lambda label, other: 1 if label and other else 2),

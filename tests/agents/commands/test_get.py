@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from rich.text import Text
 
 from tests.agents.commands.live import NAME, LiveDecider
 from tests.agents.commands.recorded import run
+from tests.streams.deciding.test_shadow_outcomes import CLOSED_MS, Loop, rows_of
 from tests.streams.deciding.world import BANDIT, CANARY, START_MS, Group, World, spec_of
 from tidegate.agents.commands import get
 from tidegate.agents.commands.screen import screen
@@ -259,3 +262,21 @@ def test_watching_all_repeats_the_list(
     answer = run(embedded_settings, capsys, "get", "-w")
     assert answer.code == 130
     assert "No experiment on" in answer.out
+
+
+def test_a_shadow_is_shown_with_what_came_of_its_requests() -> None:
+    """Behind the disagreement, once requests have closed: how much larger its squared error is than
+    that of the answers, with bounds where scores differed, and on how many requests."""
+    rows = rows_of(1, shift=0.0)
+    for unseen, said in (
+        (rows[:, 1], r", squared error [+-]\S+ \(-\S+ to \+\S+\) on 600$"),
+        (rows[:, 0], r", squared error \+0 on 600$"),
+    ):
+        loop = Loop(squared_error="<= 0")
+        loop.send(np.stack([rows[:, 0], unseen, rows[:, 2]], axis=1))
+        loop.at(5_000)
+        lines = shown(loop.world).splitlines()
+        assert "600 of 200 compared, 0 with what came of them" in lines[0]
+        assert lines[2].endswith(" disagree")
+        loop.at(CLOSED_MS)
+        assert re.search(said, shown(loop.world).splitlines()[2]), shown(loop.world)

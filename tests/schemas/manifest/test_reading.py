@@ -146,6 +146,9 @@ FAULTS = [
     ('disagreement: "<= 10%"', 'latency: ">= 20ms"', 21, "less of it is better"),
     ('disagreement: "<= 10%"', 'errors: "<= 20ms"', 21, "a share is between 0 and 1"),
     ('disagreement: "<= 10%"', 'score_shift: "<= 1%"', 21, "scores are plain numbers"),
+    ('disagreement: "<= 10%"', 'squared_error: "<= 1%"', 21, "squared errors are plain numbers"),
+    ('disagreement: "<= 10%"', 'squared_error: ">= 0"', 21, "less of it is better"),
+    ('disagreement: "<= 10%"', 'squared_eror: "<= 0"', 21, "did you mean squared_error?"),
     ("weight: 5%, ", "", 22, "either weight or weights"),
     ("weight: 5%, hold: 1h", "weight: 5%", 22, "hold is missing; add hold: 1h"),
     ("- canary: {weight: 5%", "- canery: {weight: 5%", 22, "did you mean canary?"),
@@ -361,3 +364,25 @@ def test_the_wire_form_comes_back_equal(text: str) -> None:
     assert again == spec
     assert again.to_json() == spec.to_json()
     assert again.digest() == spec.digest()
+
+
+def test_what_came_of_requests_needs_an_objective_of_outcomes() -> None:
+    """Scores are held against the objective: without one, or with one that predictions tell
+    themselves, there is nothing to hold them against."""
+    wanted = spoilt('disagreement: "<= 10%"', 'squared_error: "<= 0"')
+    assert read_manifest(wanted, "f.yaml").spec.objective == "revenue"
+    bandit = next(line for line in wanted.splitlines(keepends=True) if "bandit:" in line)
+    (fault,) = faults_of(spoilt("  objective: revenue\n", "", spoilt(bandit, "", wanted)))
+    assert fault == (
+        "f.yaml:20: spec.release[0].shadow.require.squared_error: what came of a request is the "
+        "objective, and there is none; name one of the metrics of outcomes as spec.objective"
+    )
+    (fault,) = faults_of(spoilt("objective: revenue", "objective: latency", wanted))
+    assert fault.startswith("f.yaml:15: spec.objective: latency is a field of predictions")
+
+
+def test_an_objective_that_cannot_be_read_is_not_missed() -> None:
+    """One fault is told once: nobody is asked for an objective that is there and faulty."""
+    wanted = spoilt('disagreement: "<= 10%"', 'squared_error: "<= 0"')
+    (fault,) = faults_of(spoilt("objective: revenue", "objective: [revenue]", wanted))
+    assert fault.startswith("f.yaml:15: spec.objective")

@@ -43,3 +43,17 @@ def test_irregular_records_by_class() -> None:
     assert tally.irregular_by_class() == {
         "late": 0, "orphan": 0, "duplicate": 5, "conflict": 0, "expired": 0
     }  # fmt: skip
+
+
+def test_shadow_tallies_come_back_as_they_were() -> None:
+    """State holds every count and sample; outcomes alone can be forgotten."""
+    tally = ShadowTally(pairs=10, agree=3, disagree=1, failures=2, scored=4)
+    for number, sample in enumerate((tally.latency, tally.score, tally.squared_error), start=1):
+        sample.merge(number, number, 0.5 * number, 2.0)
+    copy = ShadowTally()
+    copy.load(tally.to_state())
+    assert copy.to_state() == tally.to_state()
+    copy.forget_outcomes()
+    assert (copy.scored, copy.squared_error.moments().n) == (0, 0.0)
+    assert copy.to_state()[:4] == tally.to_state()[:4]
+    assert copy.score.moments() == tally.score.moments()

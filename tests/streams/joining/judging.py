@@ -43,6 +43,8 @@ def faults(
     said += _untimely(case, made, batches)
     for line in case.all("learns"):
         said += _mislearnt(case, line, made.begin_ms, batches)
+    for line in case.all("compares"):
+        said += _miscompared(case, line, batches)
     return said
 
 
@@ -69,6 +71,9 @@ def _wanted(case: Case, made: Layout) -> Facts:
         facts["closed", name] += 1
     for line in case.all("closes"):
         facts.update(_summaries(line))
+    for line in case.all("scores"):
+        scores = (float(line.options[key]) for key in ("score", "answer"))
+        facts["scored", line.id, line.options["variant"], *scores] += 1
     return +facts
 
 
@@ -99,6 +104,9 @@ def _found(
             row["n"] = row["count"]
             told = {("summary", name, row["metric"], key): float(row[key]) for key in _VALUES}
             facts.update((*key, told[key]) for key in told if key in stated or key[3] == "n")
+        elif kind == "closed_shadow":
+            scores = (row["shadow_score"], row["score"])
+            facts["scored", name, row["shadow_context"].variant, *scores] += 1
         elif kind == "shadow":
             facts["paired", name, row["shadow_context"].variant] += 1
         elif kind in ("exposure", "closed"):
@@ -156,9 +164,8 @@ def _mislearnt(
     case: Case, line: Line, begin_ms: int, batches: Sequence[ObservationBatch]
 ) -> list[str]:
     """What the statistics take from the batches otherwise than a `learns` line says."""
-    metric, aggregate = (word.rstrip(":") for word in line.flags[:2])
-    default = float(line.flags[3].rstrip(":")) if "or" in line.flags else None
-    item = Measurement(metric, "outcome", "increase", aggregate=aggregate, default=default)
+    item = _measurement(line)
+    metric, aggregate = item.name, item.aggregate
     generation = int(line.options.get("generation", 1))
     ledger = Ledger(Plan(case.experiment, generation, ("a", "b"), (item,)))
     variant = line.options.get("variant", "a")
@@ -179,6 +186,27 @@ def _mislearnt(
     return said
 
 
+def _miscompared(case: Case, line: Line, batches: Sequence[ObservationBatch]) -> list[str]:
+    """What the statistics take of a shadow beside the answer otherwise than a `compares` line."""
+    item, variant = _measurement(line), line.options["variant"]
+    ledger = Ledger(Plan(case.experiment, 1, ("a", "s", "t"), (item,), objective=item.name))
+    for batch in batches:
+        ledger.observe(batch)
+    tally = ledger.shadows[variant]
+    told = f"{variant}: n={tally.scored} error={tally.squared_error.moments().mean}"
+    is_right = tally.scored == int(line.options["n"]) and math.isclose(
+        tally.squared_error.moments().mean, float(line.options.get("error", 0.0)), abs_tol=1e-12
+    )
+    return [] if is_right else [told]
+
+
+def _measurement(line: Line) -> Measurement:
+    """`click first or 0:` as a metric."""
+    metric, aggregate = (word.rstrip(":") for word in line.flags[:2])
+    default = float(line.flags[3].rstrip(":")) if "or" in line.flags else None
+    return Measurement(metric, "outcome", "increase", aggregate=aggregate, default=default)
+
+
 def rows_of(
     batches: Iterable[ObservationBatch],
 ) -> Iterator[tuple[ObservationBatch, str, dict[str, Any]]]:
@@ -193,6 +221,6 @@ def rows_of(
                         row[name] = None if row[name] == NONE else batch.contexts[row[name]]
                 if "metric" in row:
                     row["metric"] = None if row["metric"] == NONE else batch.names[row["metric"]]
-                if kind == "closed_metric":
+                if kind in ("closed_metric", "closed_shadow"):
                     row["request"] = closed[row["row"]].item()
                 yield batch, kind, row

@@ -32,9 +32,11 @@ def crowd(seed: int, rich: bool) -> list[Log]:
             attributes=source.choice((None, {"region": "eu"})),
             features={"x": 1.0} if unusual else None,
             deferred=True if unusual and number % 100 == 7 else None,
+            score=source.choice((None, 0.25, 0.5)),
         ))  # fmt: skip
-        if source.random() < 0.5:
-            logs[1].append(shadow(request_id, at_ms, variant=source.choice("cd")))
+        for variant in source.choice(("", "c", "d", "cd")):
+            score = source.choice((None, 0.75, 0.0))
+            logs[1].append(shadow(request_id, at_ms, variant=variant, score=score))
         for each in range(source.choice((0, 0, 1, 1, 1, 2, 5))):
             value, metric = source.choice((0.0, 1.5, -2.0)), source.choice(("click", "revenue"))
             logs[2].append(outcome(
@@ -60,6 +62,7 @@ def test_together_or_one_by_one_is_the_same(
         monkeypatch.setattr(closing, "_TOGETHER_MIN", least)
         joined = join(crowd(3, rich), settings)
         assert joined.joiner.counters()["prediction.pending"] == 0
+        assert sum(batch.count("closed_shadow") for batch in joined.batches) > 100
         found.add((*joined.values("observations"), joined.fold.dump()))
     assert len(found) == 1
 

@@ -249,3 +249,83 @@ def test_an_outcome_may_be_read_before_its_prediction_in_the_same_batch() -> Non
     assert [row["metric"] for row in scenario.rows("matched")] == ["click", "revenue"]
     assert scenario.irregular() == ["outcome duplicate", "outcome late"]
     assert scenario.count("outcome.pending") == 0
+
+
+def scored(scenario: Scenario) -> list[tuple[int, str, float, float]]:
+    """Row, variant and both scores of all closed shadows."""
+    return [
+        (row["row"], row["shadow_context"].variant, row["score"], row["shadow_score"])
+        for row in scenario.rows("closed_shadow")
+    ]
+
+
+@pytest.mark.parametrize("first", ["shadow", "outcome"])
+def test_a_closed_request_says_what_its_shadows_scored(first: str) -> None:
+    """With the answer's score, undiminished, whether the outcome or the shadow came first, and in
+    the order in which the shadows came; requests without shadows keep their rows."""
+    scenario = Scenario().predict("plain").predict("r", score=0.1)
+    if first == "outcome":
+        scenario.outcome("r")
+    scenario.shadow("r", variant="c", score=0.7).shadow("r", variant="b", score=0.3)
+    if first == "shadow":
+        scenario.outcome("r")
+    assert scenario.at(599).rows("closed_shadow") == []
+    scenario.at(700)
+    assert scored(scenario) == [(1, "c", 0.1, 0.7), (1, "b", 0.1, 0.3)]
+    assert [row["row"] for row in scenario.rows("closed_metric")] == [1]
+
+
+@pytest.mark.parametrize("features", [None, {"x": 1.0}])
+def test_only_two_scores_can_be_held_against_an_outcome(features: Any) -> None:
+    """A shadow without a score, or beside an answer without one, is paired but not told again; a
+    late or repeated one neither."""
+    scenario = Scenario()
+    scenario.predict("mute", score=None, features=features).shadow("mute")
+    scenario.predict("r", features=features)
+    scenario.shadow("r", score=None, label="cat").shadow("r", variant="c", score=-1.5)
+    scenario.shadow("r", variant="c", score=2.0).at(700).shadow("r", variant="d").at(800)
+    assert len(scenario.rows("shadow")) == 3
+    assert scored(scenario) == [(1, "c", 0.25, -1.5)]
+    assert scenario.irregular() == ["shadow conflict", "shadow late"]
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_shadow_of_a_deferred_request_is_told_when_that_was_used(used: bool) -> None:
+    """What was never activated closes as no fact, and so do its shadows."""
+    scenario = Scenario().predict(deferred=True).shadow()
+    if used:
+        scenario.outcome(metric="", kind="ACTIVATION")
+    scenario.at(700)
+    assert scored(scenario) == ([(0, "b", 0.25, 0.5)] if used else [])
+
+
+def test_what_shadows_scored_survives_a_restart() -> None:
+    """Kept with the request, and in an open batch once it has closed."""
+    scenario = Scenario(replace(SETTINGS, emit_interval_ms=5_000)).predict().shadow().seal()
+    scenario.reload().at(700)
+    assert scored(scenario) == []
+    scenario.reload().at(2_600)
+    assert scored(scenario) == [(0, "b", 0.25, 0.5)]
+
+
+def test_the_texts_of_many_shadows_do_not_burst_a_record() -> None:
+    """However many shadows with texts however long: a request of whose shadows the rest of a batch
+    cannot hold the texts begins the next one, with all that hangs on it."""
+    scenario = Scenario(replace(SETTINGS, facts_per_batch=5_000))
+    for number in range(12):
+        name = f"r{number}"
+        scenario.predict(name, reward_wait_ms=500)
+        for each in range(150):
+            version = f"{number}-{each}-{'v' * 240}"
+            scenario.shadow(name, variant="x" * 255, model="m" * 255, model_version=version)
+        scenario.outcome(name, value=float(number))
+    told = len(scenario.batches())
+    scenario.at(900)
+    values = [it.value or b"" for it in scenario.outputs if it.topic == "observations"][told:]
+    assert len(values) > 2
+    assert max(map(len, values)) < BATCH_BYTES
+    assert len(scored(scenario)) == 12 * 150
+    for batch in scenario.batches()[told:]:
+        requests, rows = batch.count("closed"), batch.tables["closed_shadow"]["row"].tolist()
+        assert sorted(rows) == sorted(150 * list(range(requests)))
+        assert batch.tables["closed_metric"]["row"].tolist() == list(range(requests))

@@ -85,12 +85,42 @@ def faults_against_the_oracle(seed: int) -> list[str]:
     pairs = sum(batch.count("shadow") for batch in joined.batches)
     if pairs != sum(wanted["paired"].values()):
         faults.append(f"{pairs} shadow pairs")
+    if told_at_the_end(joined) != scored(joined, wanted["paired"]):
+        faults.append("what shadows scored differs")
     return faults
+
+
+def told_at_the_end(joined: Joined) -> Counter[tuple[int, str, float, float]]:
+    """Request, variant and both scores of the shadows that closed requests tell of."""
+    found: Counter[tuple[int, str, float, float]] = Counter()
+    for batch in joined.batches:
+        requests, table = batch.tables["closed"]["request"], batch.tables["closed_shadow"]
+        for row, context, score, shadow_score in zip(
+            *(column.tolist() for column in table.values()), strict=True
+        ):
+            variant = batch.contexts[context].variant
+            found[int(requests[row]), variant, score, shadow_score] += 1
+    return found
+
+
+def scored(
+    joined: Joined, paired: Counter[tuple[str, str, float, str | None]]
+) -> Counter[tuple[int, str, float, float]]:
+    """The same of all pairs whose request has closed; every answer scored 0.25."""
+    closed = {
+        key for batch in joined.batches for key in batch.tables["closed"]["request"].tolist()
+    }
+    return Counter({
+        (request(name), variant, 0.25, score): count
+        for (name, variant, score, _), count in paired.items()
+        if request(name) in closed
+    })  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_is_joined_is_what_the_rules_say(seed: int) -> None:
-    """Matched, paired and every irregular class agree with the order-free reading of the rules;
+    """Matched, paired and every irregular class agree with the order-free reading of the rules,
+    and what shadows scored is told again of every request that closes as a fact;
     and every record read is in exactly one class."""
     assert faults_against_the_oracle(seed) == []
 

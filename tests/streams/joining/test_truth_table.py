@@ -181,6 +181,7 @@ def test_the_page_answers_what_is_asked() -> None:
         "sampled predictions", "conflicting predictions", "generation and variant as recorded",
         "routing changed meanwhile", "outcomes before predictions",
         "idle partition, its return with old events", "future events",
+        "shadows held against outcomes",
     }  # fmt: skip
     names = {case.name for case in CASES}
     assert [name for found in answers.values() for name in found if name not in names] == []
@@ -206,9 +207,11 @@ def test_a_greatest_that_begins_at_the_smallest_positive_number_is_found(
     ]  # fmt: skip
 
 
-def test_a_wrong_word_on_the_page_is_found() -> None:
-    """The comparison is no formality: a fate, a sum, a time or a mean that is wrong fails."""
-    [case] = [it for it in CASES if it.name.startswith("every aggregate")]
+@pytest.mark.parametrize("name", ["every aggregate", "two shadows of one request"])
+def test_a_wrong_word_on_the_page_is_found(name: str) -> None:
+    """The comparison is no formality: a fate, a sum, a score, a time or a mean that is wrong
+    fails."""
+    [case] = [it for it in CASES if it.name.startswith(name)]
     made = lay_out([case], BEGIN_MS)
     played = Played(made)
     for place, line in enumerate(case.lines):
@@ -226,4 +229,8 @@ def _wrong(line: Line) -> Line | None:
         return replace(line, fate="late")
     if line.verb == "closes":
         return replace(line, options={"n": "4", "sum": "-3"})
+    if line.verb == "scores":
+        return replace(line, options={**line.options, "answer": "0.5"})
+    if line.verb == "compares":
+        return replace(line, options={**line.options, "error": "0.25"})
     return replace(line, options={"n": "1", "mean": "99"}) if line.verb == "learns" else None

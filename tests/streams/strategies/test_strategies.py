@@ -27,7 +27,6 @@ from tidegate.schemas.manifest.steps import (
     Shadow,
 )
 from tidegate.streams.estimation import Arm, Pair, ShadowTally
-from tidegate.streams.estimation.moments import Sample
 from tidegate.streams.strategies import (
     STRATEGIES,
     approve,
@@ -36,7 +35,6 @@ from tidegate.streams.strategies import (
     flag,
     full,
     pause,
-    shadow,
 )
 from tidegate.streams.strategies.base import ALL_BP, Kind, Shares, Standing, Verdict, split
 
@@ -249,83 +247,6 @@ def test_split_is_whole_and_fair(share_bp: int, candidates: list[str]) -> None:
     assert not parts or max(parts) - min(parts) <= 1
 
 
-def test_shadow_serves_nobody_and_samples_every_candidate() -> None:
-    """Control answers everybody."""
-    shares = shadow.start(SETTINGS["shadow"], "champion", ("a", "b"), "", 0)
-    assert shares.weights == {"champion": ALL_BP}
-    assert shares.shadow == {"a": 10_000, "b": 10_000}
-
-
-@pytest.mark.parametrize(
-    ("pairs", "kind", "verdict"),
-    [
-        ({"a": (0, 99), "b": (0, 500)}, None, None),
-        ({"a": (40, 1000), "b": (0, 100)}, Kind.PASS, Verdict.PASS),
-        ({"a": (11, 100), "b": (0, 100)}, Kind.HOLD, Verdict.INCONCLUSIVE),
-        ({"a": (11, 100), "b": (40, 100)}, Kind.STOP, Verdict.FAIL),
-    ],
-)
-def test_shadow_judges_when_everybody_was_compared_enough(
-    pairs: Mapping[str, tuple[int, int]], kind: Kind | None, verdict: Verdict | None
-) -> None:
-    """Every candidate needs its requests; one that breaks the requirement stops the release."""
-    move = shadow.decide(standing("shadow", candidates=("a", "b"), evidence=Told(compared=pairs)))
-    assert (move.kind if move else None, move.verdict if move else None) == (kind, verdict)
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind"), [("hold", Kind.HOLD), ("fail", Kind.STOP), ("pass", Kind.PASS)]
-)
-def test_shadow_that_tells_nothing_ends_as_the_manifest_says(answer: str, kind: Kind) -> None:
-    """Neither surely kept nor surely broken: on_inconclusive, and the verdict stays what it is."""
-    settings = SETTINGS["shadow"].model_copy(update={"on_inconclusive": answer})
-    told = Told(compared={"challenger": (11, 100)})
-    move = shadow.decide(standing("shadow", settings=settings, evidence=told))
-    assert move is not None
-    assert (move.kind, move.verdict) == (kind, Verdict.INCONCLUSIVE)
-    assert move.reason.endswith(f"(required <= 10.0 %, 100 compared); on_inconclusive: {answer}")
-
-
-def shifted(mean: float, n: int = 400, spread: float = 1.0) -> Sample:
-    """Shadow minus answer on `n` requests."""
-    sample = Sample()
-    sample.merge(n, n, mean, n * spread * spread)
-    return sample
-
-
-@pytest.mark.parametrize(
-    ("word", "bound", "tallied", "verdict"),
-    [
-        ("errors", "<= 5%", {"pairs": 1000, "failures": 10}, Verdict.PASS),
-        ("errors", "<= 5%", {"pairs": 1000, "failures": 100}, Verdict.FAIL),
-        ("errors", "<= 5%", {"pairs": 1000, "failures": 50}, Verdict.INCONCLUSIVE),
-        ("latency", "<= 20ms", {"latency": shifted(5.0)}, Verdict.PASS),
-        ("latency", "<= 20ms", {"latency": shifted(25.0)}, Verdict.FAIL),
-        ("latency", "<= 20ms", {"latency": shifted(20.1)}, Verdict.INCONCLUSIVE),
-        ("latency", "<= 20ms", {"latency": shifted(5.0, 400, 0.0)}, Verdict.INCONCLUSIVE),
-        ("latency", "<= 20ms", {}, Verdict.NO_DATA),
-        ("score_shift", "<= 0.5", {"score": shifted(0.1)}, Verdict.PASS),
-        ("score_shift", "<= 0.5", {"score": shifted(0.9)}, Verdict.FAIL),
-        ("score_shift", "<= 0.5", {"score": shifted(-0.9)}, Verdict.FAIL),
-        ("score_shift", "<= 0.5", {"score": shifted(-0.48)}, Verdict.INCONCLUSIVE),
-    ],
-)
-def test_shadow_judges_what_is_required(
-    word: str, bound: str, tallied: Mapping[str, Any], verdict: Verdict
-) -> None:
-    """Failures, latency and scores beside control's on the same requests, each by its bounds."""
-    settings = Shadow.model_validate(
-        {"until": {"requests": 100}, "require": {word: bound}, "on_inconclusive": "hold"}
-    )
-    told = Told(compared={"challenger": (0, 100)}, tallied=tallied)
-    move = shadow.decide(standing("shadow", settings=settings, evidence=told))
-    kinds = {Verdict.PASS: Kind.PASS, Verdict.FAIL: Kind.STOP}
-    assert move is not None
-    assert (move.verdict, move.kind) == (verdict, kinds.get(verdict, Kind.HOLD)), move.reason
-    [judged] = move.evidence["require"]
-    assert (judged["requirement"], judged["verdict"]) == (word, str(verdict))
-
-
 @pytest.mark.parametrize(
     ("answer", "increment", "kind"),
     [
@@ -357,30 +278,6 @@ def test_a_canary_out_of_time_ends_as_the_manifest_says(
         ended = canary.out_of_time(where, move)
         assert ended.kind is expected
         assert ended.verdict is move.verdict
-
-
-def test_shadow_tells_of_pairs_it_cannot_compare() -> None:
-    """A step that waits for ever says why."""
-    told = Told(silent={"challenger": 1_234})
-    assert (
-        "1,234 pairs have neither labels nor scores"
-        in shadow.outlook(standing("shadow", evidence=told)).following
-    )
-    assert "neither" not in shadow.outlook(standing("shadow", evidence=Told())).following
-
-
-def test_shadow_without_requirement_passes() -> None:
-    """Comparing may be all that was wanted."""
-    settings = Shadow.model_validate({"until": {"requests": 10}})
-    told = Told(compared={"challenger": (10, 10)})
-    move = shadow.decide(standing("shadow", settings=settings, evidence=told))
-    assert move is not None
-    assert (move.kind, move.reason) == (
-        Kind.PASS,
-        "challenger disagreed on 100.0 % of 10 compared requests",
-    )
-    outlook = shadow.outlook(standing("shadow", settings=settings))
-    assert outlook.following == "10 requests are compared (0)"
 
 
 @pytest.mark.parametrize(
