@@ -141,8 +141,8 @@ def step(state: ExperimentState, sight: Sight) -> Proposal | None:
 def _watched(state: ExperimentState, standing: Standing) -> Proposal | None:
     """While a release to instances is paused: what is wrong there takes it back all the same.
 
-    Without the note of its last move, for time-outs do not run in a pause: nobody is told again
-    what to do.
+    Without the note of its last move, for commands do not time out in a pause: they are not
+    repeated there.
     """
     if state.phase is not Phase.PAUSED or state.strategy.back is None or not state.candidates:
         return None
