@@ -68,7 +68,13 @@ def due(state: ExperimentState, watermark_ms: int) -> Proposal | None:
     if state.phase not in GUARDED:
         return None
     broken = [*_broken_checks(state, watermark_ms), *_missing_too_long(state, watermark_ms)]
-    return _gravest(state, broken)
+    for item in _by_severity(broken):
+        proposal = _react(state, item)
+        if item.verdict is Verdict.FAIL:
+            _count(state, item.guardrail, item.candidate, item.verdict, watermark_ms)
+        if proposal is not None:
+            return proposal
+    return None
 
 
 def cut(state: ExperimentState, word: Applied) -> Proposal | None:
@@ -142,8 +148,10 @@ def _fresh(state: ExperimentState, guardrail: Guardrail, candidate: str) -> floa
 
 
 def _broken_checks(state: ExperimentState, watermark_ms: int) -> Iterator[Reading]:
+    """Checks that fail once too often count when something is done about them: of two at once the
+    other is due until its turn comes."""
     for case in _cases(state):
-        _, index, candidate, ledger, _ = case
+        _, index, candidate, _, _ = case
         checks = state.spec.guardrails[index].checks
         if checks is None or candidate not in state.candidates:
             continue
@@ -151,12 +159,22 @@ def _broken_checks(state: ExperimentState, watermark_ms: int) -> Iterator[Readin
         if watermark_ms - found.at_ms < checks.every_ms:
             continue
         item = guardrails.read(*case)
-        ledger.trail(watch_of(state.spec, index, candidate)).cut()
-        found.take(item.verdict, watermark_ms)
-        limits = (found.failures, checks.failures), (found.consecutive, checks.consecutive)
-        if any(limit is not None and number >= limit for number, limit in limits):
-            said = f"{count(found.failures)} checks failed, {count(found.consecutive)} in a row"
+        failures, row = found.failures + 1, found.consecutive + 1
+        limits = (failures, checks.failures), (row, checks.consecutive)
+        is_last = any(limit is not None and number >= limit for number, limit in limits)
+        if item.verdict is Verdict.FAIL and is_last:
+            said = f"{count(failures)} checks failed, {count(row)} in a row"
             yield item.saying(f"{item.sentence}; {said}")
+        else:
+            _count(state, index, candidate, item.verdict, watermark_ms)
+
+
+def _count(
+    state: ExperimentState, index: int, candidate: str, verdict: Verdict, watermark_ms: int
+) -> None:
+    """A check was made: the next one judges what comes from now on."""
+    state.ledger.trail(watch_of(state.spec, index, candidate)).cut()
+    state.checks[mark_of(index, candidate)].take(verdict, watermark_ms)
 
 
 def _missing_too_long(state: ExperimentState, watermark_ms: int) -> Iterator[Reading]:
@@ -178,12 +196,15 @@ def _missing_too_long(state: ExperimentState, watermark_ms: int) -> Iterator[Rea
 
 
 def _gravest(state: ExperimentState, failing: list[Reading]) -> Proposal | None:
-    failing.sort(key=lambda item: (SEVERITY.index(item.on_breach), item.guardrail))
-    for item in failing:
+    for item in _by_severity(failing):
         proposal = _react(state, item)
         if proposal is not None:
             return proposal
     return None
+
+
+def _by_severity(failing: list[Reading]) -> list[Reading]:
+    return sorted(failing, key=lambda item: (SEVERITY.index(item.on_breach), item.guardrail))
 
 
 def _react(state: ExperimentState, item: Reading) -> Proposal | None:

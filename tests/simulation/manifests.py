@@ -41,7 +41,7 @@ _GUARDRAILS: tuple[dict[str, Any], ...] = (
     {**_ERRORS, "on_breach": "step_back", "checks": {"every": "1s", "consecutive": 1}},
     {**_ERRORS, "on_breach": "pause", "on_no_data": "fail", "no_data_after": "2s"},
 )
-_ON_BREAKER = ("alert", "alert", "pause", "rollback")
+_ON_BREAKER = ("alert", "pause", "rollback")
 _AFTER_AB = ("stop", "pass", "control")
 GUARDS = len(_GUARDRAILS)
 

@@ -145,6 +145,22 @@ def test_checks_begin_anew_with_a_step() -> None:
     assert world.last().action == "ADVANCE"
 
 
+def test_of_two_checks_that_fail_at_once_both_are_acted_on() -> None:
+    """The second at the next watermark, by its own evidence, not at its next check by none."""
+    world = World()
+    stepping = {**CHECKED, "on_breach": "step_back", "checks": {"every": "10s", "consecutive": 1}}
+    candidates = ("blue", "green")
+    world.apply({"canary": CANARY}, candidates=candidates, guardrails=[stepping])
+    failed = [Group(name, 1_000, 300) for name in candidates]
+    check(world, Group("champion", 1_000, 10), *failed)
+    assert (world.last().action, world.last().variant) == ("ROLLBACK", "blue")
+    world.tick(1_000)
+    world.observe()
+    assert (world.last().action, world.last().variant) == ("ROLLBACK", "green")
+    assert world.last().verdict == "FAIL"
+    assert "n = 1,000); 1 checks failed, 1 in a row" in world.last().reason
+
+
 def test_checks_survive_a_restart() -> None:
     """A decider that starts again counts on from where it stood."""
     world = canary(guardrails=[CHECKED])
