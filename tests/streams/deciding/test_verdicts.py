@@ -78,7 +78,7 @@ def test_of_every_pair_of_verdicts_the_worse_counts(one: str, other: str) -> Non
     """Whatever two guardrails say, and whatever is to be done about it.
 
     A failure does the gravest thing that any failing one asks for; without one, missing data holds
-    the step, and only then is it passed.
+    the step, but for a guardrail that only tells, and only then is it passed.
     """
     for first, second in product(ANSWERS, ANSWERS):
         rules: list[dict[str, Any]] = [
@@ -92,7 +92,9 @@ def test_of_every_pair_of_verdicts_the_worse_counts(one: str, other: str) -> Non
         if len(world.decisions()) == 1 or world.last().action in ("ADVANCE", "HOLD"):
             assert said == {"errors": words[one], "conversion": words[other]}
         asked = [answer for letter, answer in ((one, first), (other, second)) if letter == "F"]
-        assert world.decisions()[1].action == _first(asked, "N" in one + other)
+        # Below the errors' minimum the share itself has too few requests, whoever is to be told.
+        is_missing = one == "N" or (other == "N" and second != "alert")
+        assert world.decisions()[1].action == _first(asked, is_missing)
 
 
 def _first(asked: list[str], is_missing: bool) -> str:
