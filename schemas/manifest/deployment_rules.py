@@ -125,6 +125,21 @@ def rolling_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Faul
             )
 
 
+def learnt_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
+    """No guardrail makes a step of instances wait for outcomes, which nobody learns there."""
+    if ("release",) in unreadable or not any(True for _ in steps(spec, Rolling)):
+        return
+    for index, guardrail in enumerate(spec.guardrails):
+        metric = spec.metrics.get(guardrail.metric)
+        if metric is not None and metric.field is None and guardrail.on_breach != "alert":
+            yield Fault(
+                ("spec", "guardrails", index, "metric"),
+                f"rolling would wait for {guardrail.metric} for ever: what comes of requests is"
+                " learnt where a draw chose who answers, not where an instance did",
+                "guard errors, latency or measures, or write on_breach: alert",
+            )
+
+
 def canary_form_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault]:
     """A canary of instances is judged by guardrails, and `rolling` takes on what it patched."""
     for index, canary in steps(spec, Canary):

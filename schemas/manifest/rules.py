@@ -14,6 +14,7 @@ from tidegate.schemas.manifest.deployment_rules import (
     canary_form_rules,
     concurrent_rules,
     deployment_rules,
+    learnt_rules,
     rolling_rules,
     whole_population_rules,
 )
@@ -116,6 +117,7 @@ RULES: tuple[Rule, ...] = (
     whole_population_rules,
     blue_green_rules,
     rolling_rules,
+    learnt_rules,
     canary_form_rules,
     concurrent_rules,
     flag_rules,

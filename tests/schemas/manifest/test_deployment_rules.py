@@ -27,6 +27,11 @@ COMPARE = """\
   guardrails:
     - {metric: errors, compare: control, worse_by: 1pp, min_samples: 200, on_breach: rollback}
 """
+SOLD = """\
+    sold: {type: binary, aggregate: first, window: 30m, default: 0, goal: increase}
+  guardrails:
+    - {metric: sold, compare: control, worse_by: 1pp, min_samples: 200, on_breach: rollback}
+"""
 RELEASE = "  release:\n"
 CANARY = "canary: {rolling: {}, weights: [10%, 25%], hold: 1h}"
 SMOKE = "blue_green: {smoke: [{request: {x: 1}, expect: 2}]}"
@@ -64,6 +69,7 @@ FAULTS = [
     ("rolling: {batch: 1.5}", "", 13, "1.5 is no number of instances"),
     ("rolling: {batch: 3, max_unavailable: 2}", "", 13, "write 2 or less, or raise max"),
     ("rolling: {batch: 100%}", COMPARE, 15, "no instance is left with control"),
+    ("rolling: {}", SOLD, 14, "would wait for sold for ever"),
     ("rolling: {max_unavailable: 0}", "", 13, "0 is out of bounds"),
     ("rolling: {health_timeout: 9s}", "", 13, "9s is out of bounds"),
     ("rolling: {bach: 1}", "", 13, "did you mean batch?"),
