@@ -97,7 +97,8 @@ class PositionedConsumer(Consumer):
         if len({frozenset(numbers) for numbers in partitions.values()}) > 1:
             self.batching.fail(
                 f"the group gave this worker different partitions of its topics: {partitions}; "
-                "they must have equal partition counts: run `tidegate topics check`"
+                "they must have equal partition counts (run `tidegate topics check`), and one that"
+                " was just made needs leaders first"
             )
 
     # -- rebalances

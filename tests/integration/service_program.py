@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,20 @@ def answer(client: Client, experiment: str, models: Any, draw: random.Random) ->
     if any("errors" in model for model in models.values()):
         variant, request_id = failing_answer(client, experiment, unit, models, draw)
     else:
-        got = client.predict(
-            experiment, unit, {"x": 1.0}, {name: lambda features: 0.5 for name in models}
-        )
+        # Scores that never differ leave nothing to judge errors by.
+        other = 0.45 if draw.random() < 0.02 else 0.5
+        scores = {name: other if place else 0.5 for place, name in enumerate(models)}
+        callables = {name: scoring(score) for name, score in scores.items()}
+        got = client.predict(experiment, unit, {"x": 1.0}, callables)
         variant, request_id = got.variant, got.request_id
     likes = models[variant]
     client.outcome(request_id, "conversion", float(draw.random() < likes["conversion"]))
     client.outcome(request_id, "revenue", draw.expovariate(1.0 / likes["revenue"]))
+
+
+def scoring(score: float) -> Callable[[Any], float]:
+    """A model that scores everything alike."""
+    return lambda features: score
 
 
 def failing_answer(
