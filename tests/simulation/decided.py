@@ -88,6 +88,8 @@ def _check_chain(
         weights = decision.weights
         sound = all(type(share) is int and share >= 0 for share in weights.values())
         hold("I5", sound and sum(weights.values()) == ALL_BP, *told, weights)
+        if decision.control_id is not None and decision.action != "REFUSED":
+            _check_meant(decision, 0 if before is None else before.generation, orders)
         if before is not None:
             gap = decision.reason.startswith("gap accepted")
             hold("I10", decision.epoch == before.epoch + gap, *told)
@@ -134,6 +136,17 @@ def _check_cause(
     arrived_ms = stamped_ms if order.generation else decision.decided_at
     in_time = not order.expires_at or arrived_ms <= order.expires_at
     hold("I8", in_time and order.arguments.get("variant", variant) == variant, *told, order)
+
+
+def _check_meant(decision: Decision, generation: int, orders: Orders) -> None:
+    """I25: by log time, or by its own time where services obey the record itself."""
+    assert decision.control_id is not None
+    _, stamped_ms, order = orders[decision.control_id]
+    hold("I25", order.generation in (0, generation), decision.decision_id, generation, order)
+    is_obeyed = order.action == "ROLLBACK" and order.generation == generation
+    arrived_ms = stamped_ms if is_obeyed else decision.decided_at
+    in_time = not order.expires_at or arrived_ms <= order.expires_at
+    hold("I25", in_time, decision.decision_id, arrived_ms, order)
 
 
 def _check_answers(

@@ -87,7 +87,7 @@ def _forgetful_sequences(state: dict[str, Any]) -> Sequences:
     return Sequences(len(state["expected"]))
 
 
-def _learn_all(self: Any, batch: Any) -> None:
+def _learn_all(self: Any, batch: Any, summary: Any = None) -> None:
     changed = [context._replace(reason="SPLIT") for context in batch.contexts]
     _observe(self, replace(batch, contexts=changed))
 
@@ -95,7 +95,7 @@ def _learn_all(self: Any, batch: Any) -> None:
 _observe = ledger.Ledger.observe
 
 
-def _any_generation(self: Any, batch: Any) -> None:
+def _any_generation(self: Any, batch: Any, summary: Any = None) -> None:
     changed = [context._replace(generation=self.plan.generation) for context in batch.contexts]
     _observe(self, replace(batch, contexts=changed))
 
