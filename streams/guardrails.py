@@ -44,6 +44,9 @@ def read(spec: ExperimentSpec, index: int, candidate: str, ledger: Ledger, since
     if whole.verdict in (Verdict.FAIL, Verdict.NO_DATA):
         return whole
     for found in _later(case, trail):
+        # Bounds enclose the estimate: where that does no harm they prove none.
+        if not _looks_worse(case, found):
+            continue
         reading = _since(case, found, case.guardrail.alpha * later_share(found.start))
         if reading.verdict is Verdict.FAIL:
             return reading
