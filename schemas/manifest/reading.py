@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from tidegate.schemas.errors import DefinitionError
 from tidegate.schemas.manifest.document import Document, read_document, shown
 from tidegate.schemas.manifest.faults import Path, meant, nearest
+from tidegate.schemas.manifest.layer import LayerModel
 from tidegate.schemas.manifest.rules import broken_rules
 from tidegate.schemas.manifest.segments import Segment
 from tidegate.schemas.manifest.spec import (
@@ -114,8 +115,10 @@ def read_manifest(text: str, source: str) -> Manifest:
 
 
 def manifest_json_schema() -> dict[str, Any]:
-    """JSON Schema of manifests, for editors."""
-    schema = ManifestModel.model_json_schema(by_alias=True, mode="validation")
+    """JSON Schema of manifests of experiments and of layers, told apart by `kind`, for editors."""
+    schema = TypeAdapter(
+        Annotated[ManifestModel | LayerModel, Field(discriminator="kind")]
+    ).json_schema(by_alias=True, mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -62,4 +62,10 @@ def test_the_json_schema_describes_manifests_as_they_are_written() -> None:
         "rolling",
     } == set(canary)  # fmt: skip
     assert canary["hold"]["pattern"]
-    assert schema["required"] == ["apiVersion", "kind", "metadata", "spec"]
+    kinds = schema["discriminator"]["mapping"]
+    assert set(kinds) == {"Experiment", "Layer"}
+    experiment, layer = (
+        schema["$defs"][kinds[kind].rpartition("/")[2]] for kind in ("Experiment", "Layer")
+    )
+    assert experiment["required"] == ["apiVersion", "kind", "metadata", "spec"]
+    assert layer["required"] == ["apiVersion", "kind", "metadata"]
