@@ -401,8 +401,8 @@ def test_a_canary_of_instances_goes_back(stage: Stage) -> None:
     """The patched instance fails its users: the guardrail rolls back, and it runs the old version
     again; the other was never touched."""
     failing = {**GOOD, "ranker/v2": {"slope": 2.0, "fail": 0.5}}
-    # Its client's breaker cuts it after some 20 requests: few are left to judge by.
-    early = {**BOUND, "min_samples": 10}
+    # Its client's breaker cuts it after five failures in a row: few are left to judge by.
+    early = {**BOUND, "min_samples": 5}
     # Held for so long that it is the canary that fails, and not the step behind it.
     step = {"canary": {**INSTANCES, "hold": "60s"}}
     release = stage.release(step, early, then=[REST])
