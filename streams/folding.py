@@ -177,8 +177,7 @@ class PartitionFold:
                     merge.put_back(run)
                     self._count(count - (run.stop - run.start))
                     raise
-            self.released += count
-            self._interval_records += count
+            self._count(count)
             if self._interval_records == CUT_RECORDS:
                 self._interval_records = 0
                 self._cut()

@@ -58,9 +58,7 @@ def outlook(standing: Standing) -> Outlook:
     whole = duration(settings.max_duration_ms)
     ran = f"ran {duration(standing.held_ms)} of at most {whole}"
     found = _differences(standing)
-    # A release whose last candidate was rolled back has nothing to compare, and is looked at still.
-    is_whole = bool(found) and len(found) == len(standing.candidates)
-    progress = _progress(standing, found) if is_whole else 0.0
+    progress = _progress(standing, found) if len(found) == len(standing.candidates) else 0.0
     if progress <= 0.0:
         return Outlook(ran, f"the test is due, or {whole} are over")
     closed = sum(item.n_candidate for item in found.values()) + max(
@@ -96,7 +94,7 @@ def _progress(standing: Standing, found: Mapping[str, Difference]) -> float:
         if delta <= 0.0:  # a control that is 0 so far has no relative effects
             return 0.0
         shares.append(fixed_horizon.information_share(item, delta, alpha, settings.power))
-    # When all are rolled back there is nothing to test.
+    # Whose last candidate was rolled back has nothing to test, and is looked at still.
     return min(shares, default=0.0)
 
 

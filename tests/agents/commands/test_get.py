@@ -164,6 +164,30 @@ def test_nothing_yet_is_said_with_the_next_step(
     assert "known: none yet" in unknown.err
 
 
+def until_seen(live: LiveDecider, order: tuple[str, str], topics: set[str]) -> type[Tail]:
+    """A person's order (action, reason) comes while one watches; stops when records of all
+    `topics` were seen since."""
+    action, reason = order
+    seen: set[str] = set()
+
+    class Watched(Tail):
+        """Ends as Ctrl-C would."""
+
+        def poll(self, seconds: float) -> list[Record]:
+            if not seen:
+                seen.add("begun")
+                live.world.order(action, reason=reason)
+                live.world.tick(2_000)
+                live.publish()
+            if topics <= seen:
+                raise KeyboardInterrupt
+            records = super().poll(seconds)
+            seen.update(record.topic.rpartition(".")[2] for record in records)
+            return records
+
+    return Watched
+
+
 def test_watch_shows_what_comes_until_it_is_stopped(
     embedded_settings: Settings, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,24 +195,8 @@ def test_watch_shows_what_comes_until_it_is_stopped(
     with LiveDecider(embedded_settings) as live:
         live.world = running()
         live.publish()
-        seen: set[str] = set()
-
-        class Watched(Tail):
-            """Something happens while it is watched; stops when all of that was seen."""
-
-            def poll(self, seconds: float) -> list[Record]:
-                if not seen:
-                    seen.add("begun")
-                    live.world.order("PAUSE", reason="lunch")
-                    live.world.tick(2_000)
-                    live.publish()
-                if {"begun", "commands", "decisions"} <= seen:
-                    raise KeyboardInterrupt
-                records = super().poll(seconds)
-                seen.update(record.topic.rpartition(".")[2] for record in records)
-                return records
-
-        monkeypatch.setattr(get, "Tail", Watched)
+        watched = until_seen(live, ("PAUSE", "lunch"), {"commands", "decisions"})
+        monkeypatch.setattr(get, "Tail", watched)
         answer = run(embedded_settings, capsys, "watch", NAME)
     assert answer.code == 130
     last = answer.out.rsplit(f"{NAME}   g1", 1)[1]
@@ -203,24 +211,9 @@ def test_programs_watch_objects_one_a_line_when_something_changes(
     with LiveDecider(embedded_settings) as live:
         live.world = running()
         live.publish()
-        seen: set[str] = set()
-
-        class Watched(Tail):
-            """A person ends it; stops when all of that was seen."""
-
-            def poll(self, seconds: float) -> list[Record]:
-                if not seen:
-                    seen.add("begun")
-                    live.world.order("ABORT", reason="wrong model")
-                    live.world.tick(2_000)
-                    live.publish()
-                if {"commands", "decisions", "routing"} <= seen:
-                    raise KeyboardInterrupt
-                records = super().poll(seconds)
-                seen.update(record.topic.rpartition(".")[2] for record in records)
-                return records
-
-        monkeypatch.setattr(get, "Tail", Watched)
+        wanted = {"commands", "decisions", "routing"}
+        watched = until_seen(live, ("ABORT", "wrong model"), wanted)
+        monkeypatch.setattr(get, "Tail", watched)
         answer = run(embedded_settings, capsys, "get", NAME, "-w", "-o", "json")
     facts = [json.loads(line) for line in answer.out.splitlines()]
     assert answer.code == 130
