@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-AGENT = Path(__file__).resolve().parents[2] / "examples" / "instance_agent.py"
+HOST = Path(__file__).resolve().parents[2] / "examples" / "local_host.py"
 
 
 class Process:
@@ -37,7 +37,7 @@ class Process:
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The example as a module, with processes that are none."""
-    spec = importlib.util.spec_from_file_location("instance_agent", AGENT)
+    spec = importlib.util.spec_from_file_location("local_host", HOST)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
