@@ -240,6 +240,14 @@ def bandit_rules(spec: ExperimentSpec, unreadable: Unreadable) -> Iterator[Fault
                 f"{percent(bandit.floor_bp)} for each of {count} variants leaves nothing to move",
                 f"write less than {percent(10_000 // count)}",
             )
+        is_read = not unread & {"min_change", "max_change"}
+        if is_read and bandit.max_change_bp < bandit.min_change_bp:
+            yield Fault(
+                (*path, "max_change"),
+                f"{percent(bandit.max_change_bp)} at most and"
+                f" {percent(bandit.min_change_bp)} at least: no change is possible",
+                f"write {percent(bandit.min_change_bp)} or more, or a smaller min_change",
+            )
         if not unread & {"every", "max_duration"} and bandit.every_ms > bandit.max_duration_ms:
             yield Fault(
                 (*path, "every"),

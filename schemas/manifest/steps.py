@@ -112,14 +112,16 @@ class BanditUntil(Model):
 class Bandit(Model):
     """Weights follow the evidence on the objective, every `every_ms` of watermarked time.
 
-    No variant falls below `floor_bp`; weights move only when one changes by `min_change_bp`, and
-    not before every variant has `min_samples` closed requests.
+    No variant falls below `floor_bp`; weights move only when one changes by `min_change_bp`, none
+    by more than `max_change_bp` at a time, and not before every variant has `min_samples` closed
+    requests.
     """
 
     policy: Literal["thompson"] = "thompson"
     floor_bp: Annotated[ShareBp, Field(alias="floor", gt=0)] = 500
     every_ms: Annotated[DurationMs, Field(alias="every", ge=1_000)]
     min_change_bp: Annotated[ShareBp, Field(alias="min_change")] = 100
+    max_change_bp: Annotated[ShareBp, Field(alias="max_change", gt=0)] = 10_000
     min_samples: Count = 100
     until: BanditUntil
     max_duration_ms: Annotated[DurationMs, Field(alias="max_duration", gt=0)]

@@ -18,14 +18,14 @@ class PolicySettings:
     """What an operator may say; all shares in basis points.
 
     No arm gets less than `floor_bp`. Nothing moves unless the shares are off by `min_change_bp`
-    in total variation, and no share moves by more than `step_bp` at once. Nothing is learnt
+    in total variation, and no share moves by more than `max_change_bp` at once. Nothing is learnt
     before every arm has `min_samples` observations. `targets` are the shares of a fixed split.
     """
 
     goal: Literal["increase", "decrease"] = "increase"
     floor_bp: int = 500
     min_change_bp: int = 500
-    step_bp: int = 10_000
+    max_change_bp: int = 10_000
     min_samples: int = 100
     targets: Mapping[str, int] = field(default_factory=dict)
 

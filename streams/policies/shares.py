@@ -39,8 +39,8 @@ def with_floor(probabilities: Mapping[str, float], floor_bp: int) -> dict[str, i
     return {name: floor_bp + part for name, part in parts.items()}
 
 
-def capped(current: Mapping[str, int], target: Mapping[str, int], step_bp: int) -> dict[str, int]:
-    """Goes from `current` towards `target` in a straight line, no share by more than `step_bp`.
+def capped(current: Mapping[str, int], target: Mapping[str, int], most_bp: int) -> dict[str, int]:
+    """Goes from `current` towards `target` in a straight line, no share by more than `most_bp`.
 
     Both sum to 10,000, and so does the result; where both keep a floor, it does too.
 
@@ -48,9 +48,9 @@ def capped(current: Mapping[str, int], target: Mapping[str, int], step_bp: int) 
     {'a': 7000, 'b': 3000}
     """
     widest = max(abs(target[name] - current[name]) for name in target)
-    if widest <= step_bp:
+    if widest <= most_bp:
         return dict(target)
-    way = step_bp / widest
+    way = most_bp / widest
     between = {name: current[name] + way * (target[name] - current[name]) for name in target}
     return whole_parts(between, ALL_BP)
 

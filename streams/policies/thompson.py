@@ -31,7 +31,7 @@ def allocate(
     if chances is not None:
         target = with_floor(chances, settings.floor_bp)
         if total_variation_bp(before, target) >= settings.min_change_bp:
-            weights = capped(before, target, settings.step_bp)
+            weights = capped(before, target, settings.max_change_bp)
     return Allocation(weights, weights != given, chances)
 
 

@@ -1,9 +1,9 @@
 """Bandit: weights follow the evidence on the objective, never below the floor.
 
 Every `every` of watermarked time the policy says which share each variant deserves; weights are
-published only when one changes by `min_change`, since moving units costs more than it gains. The
-step ends when one variant is the best with probability `until.p_best`; when nobody is by
-`max_duration`, a person decides.
+published only when one changes by `min_change`, since moving units costs more than it gains, and
+none changes by more than `max_change` at a time. The step ends when one variant is the best with
+probability `until.p_best`; when nobody is by `max_duration`, a person decides.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def _allocate(standing: Standing) -> Allocation:
             goal=standing.evidence.goal,
             floor_bp=settings.floor_bp,
             min_change_bp=settings.min_change_bp,
+            max_change_bp=settings.max_change_bp,
             min_samples=settings.min_samples,
         ),
     )

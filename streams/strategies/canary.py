@@ -33,8 +33,8 @@ SHARE_MAX_BP = 5_000
 def start(
     settings: Canary, control: str, candidates: Sequence[str], winner: str, increment: int
 ) -> Shares:
-    """The increment's share in equal parts, never above half of the traffic."""
-    share_bp = min(settings.shares_bp[increment], SHARE_MAX_BP)
+    """The increment's share in equal parts, never above the cap or half of the traffic."""
+    share_bp = min(settings.shares_bp[increment], settings.cap_bp, SHARE_MAX_BP)
     return Shares(split(share_bp, control, candidates))
 
 

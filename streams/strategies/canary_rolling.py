@@ -115,8 +115,9 @@ def _held_ms(standing: Standing) -> int:
 
 def _share_bp(standing: Standing) -> int:
     """A manifest that was changed meanwhile may have fewer shares: its last one counts."""
-    shares_bp: tuple[int, ...] = standing.settings.shares_bp
-    return shares_bp[min(standing.increment, len(shares_bp) - 1)]
+    settings: Canary = standing.settings
+    shares_bp = settings.shares_bp
+    return min(shares_bp[min(standing.increment, len(shares_bp) - 1)], settings.cap_bp)
 
 
 def _wanted(standing: Standing) -> int:

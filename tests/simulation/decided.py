@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.simulation.approved import check_approvals
+from tests.simulation.bounded import check_bounds
 from tests.simulation.invariants import hold
 from tests.simulation.joined import batch_of
 from tests.simulation.people import EXPERIMENT
@@ -36,11 +37,13 @@ def check_decided(world: World, fold: PartitionFold, outputs: list[Output]) -> N
     orders = _orders(world)
     chain = [pair for pair in found if pair[1].experiment == EXPERIMENT]
     _check_chain(world, chain, orders)
-    check_approvals(world, [
+    answered = [
         (decision, orders[decision.control_id][2] if decision.control_id is not None else None)
         for _, decision in chain
         if decision.version > 0
-    ])  # fmt: skip
+    ]
+    check_approvals(world, answered)
+    check_bounds(answered)
     _check_answers([decision for _, decision in found], orders)
     _check_tables(world, outputs)
     for _, decision in found:

@@ -31,6 +31,7 @@ INVARIANTS: Final[Mapping[str, str]] = {
     "I23": "logged propensities are the shares that were drawn with",
     "I24": "a step that asks for approval is passed by people alone, enough of them, in its roles",
     "I25": "no order is carried out that had expired or was meant for another generation",
+    "I26": "shares stay within their step: a canary's cap, a bandit's floor and largest change",
     "raised": "nothing raises what it should not",
 }
 """Every invariant and its sentence."""

@@ -18,7 +18,7 @@ _STEPS: dict[str, dict[str, Any]] = {
         "weights": ["10%", "20%", "50%"], "cap": "50%", "hold": "100ms", "min_samples": 1
     }},
     "bandit": {"bandit": {
-        "floor": "5%", "every": "1s", "until": {"p_best": "95%"}, "max_duration": "5s",
+        "floor": "30%", "every": "1s", "until": {"p_best": "95%"}, "max_duration": "5s",
         "min_samples": 2,
     }},
     "ab": {"ab": {"mde": "20pp", "max_duration": "3s", "min_samples": 2}},
@@ -42,6 +42,7 @@ _GUARDRAILS: tuple[dict[str, Any], ...] = (
     {**_ERRORS, "on_breach": "pause", "on_no_data": "fail", "no_data_after": "2s"},
 )
 _ON_BREAKER = ("alert", "pause", "rollback")
+_MAX_CHANGE = ("100%", "2%")
 _AFTER_AB = ("stop", "pass", "control")
 GUARDS = len(_GUARDRAILS)
 
@@ -50,7 +51,8 @@ GUARDS = len(_GUARDRAILS)
 def spec_of(release: int, guard: int, number: int, models: int) -> ExperimentSpec:
     """A manifest; `guard` is what its guardrail does, `models` its candidates' version.
 
-    `number` draws the rest: how many candidates, what a breaker, a test and an approval mean.
+    `number` draws the rest: how many candidates, what a breaker, a test, an approval mean,
+    how fast a bandit goes.
     """
     steps = RELEASES[release % len(RELEASES)]
     # Only a bandit or a test can choose among several.
@@ -84,6 +86,8 @@ def _step(name: str, number: int) -> dict[str, Any]:
     found = _STEPS[name]
     if name == "ab":
         return {"ab": {**found["ab"], "on_inconclusive": _AFTER_AB[number % len(_AFTER_AB)]}}
+    if name == "bandit":
+        return {"bandit": {**found["bandit"], "max_change": _MAX_CHANGE[number // 3 % 2]}}
     if name == "approve":
         return {"approve": {**found["approve"], "approvals": 1 + number % 2}}
     return found

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from tests.simulation.planting import DECIDING, Bug, after, nothing
+from tests.simulation.planting import DECIDING, Bug, after, before, nothing
 from tidegate.schemas.events import Control
 from tidegate.streams.deciding import clients, experiment, guarding, memory, moves, orders, records
 from tidegate.streams.deciding.sequences import Reading, Sequences
 from tidegate.streams.deciding.tables import table_key
 from tidegate.streams.estimation import ledger
 from tidegate.streams.output import Output
+from tidegate.streams.strategies import canary
 from tidegate.streams.strategies.base import Verdict
 
 
@@ -40,17 +41,17 @@ def _fault_without(**ignored: Any) -> Any:
 
 
 def _keep_ledger(state: Any, spec: Any, new_generation: bool) -> None:
-    before = state.ledger
+    kept = state.ledger
     _take_spec(state, spec, new_generation)
-    if new_generation and before.plan.variants == state.ledger.plan.variants:
-        before.plan = state.ledger.plan
-        state.ledger = before
+    if new_generation and kept.plan.variants == state.ledger.plan.variants:
+        kept.plan = state.ledger.plan
+        state.ledger = kept
 
 
 def _keep_rolled_back(state: Any, spec: Any, new_generation: bool) -> None:
-    before = state.rolled_back
+    kept = state.rolled_back
     _take_spec(state, spec, new_generation)
-    state.rolled_back = before
+    state.rolled_back = kept
 
 
 def _forget_rolled_back(state: Any, spec: Any, new_generation: bool) -> None:
@@ -157,6 +158,9 @@ BUGS: Final[Mapping[str, Bug]] = {
         _any_generation),
     "guardrails without proof": Bug(
         "a guardrail fails on any error at all", DECIDING, guarding, "breach", _breach_early),
+    "cap ignored": Bug(
+        "a canary gets twice the share that its manifest says", DECIDING, canary, "split",
+        before(canary, "split", lambda share, *names: (2 * share, *names))),
     "clients forgotten at a restart": Bug(
         "after a restart the decider knows no service", DECIDING, clients.Clients,
         "to_state", lambda self: []),

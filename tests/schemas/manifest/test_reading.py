@@ -132,6 +132,8 @@ FAULTS = [
     ("until: {requests: 5000}, ", "", 21, "until is missing; add until"),
     ("disagreement:", "disagrement:", 21, "did you mean disagreement?"),
     ("weight: 5%", "weight: 60%", 22, "60 % is above 50 %; write 50% or less"),
+    ("floor: 5%", "floor: 5%, min_change: 5%, max_change: 2%", 24, "2 % at most and 5 % at least"),
+    ("floor: 5%", "floor: 5%, max_change: 0%", 24, "write a value above 0"),
     ("weight: 5%", "weight: 0.001%", 22, "finer than 0.01 %"),
     ("weight: 5%", "weight: 40%", 22, "40 % is above the cap of 35 %; write 35 % or less, or say"),
     ("weight: 5%", "weight: 5%, cap: 60%", 22, "60 % is above 50 %: more than half"),

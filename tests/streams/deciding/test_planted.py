@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.streams import test_rollout
 from tests.streams.deciding import test_decider, test_guarding, test_judging, test_orders
 from tests.streams.deciding.world import BANDIT, CANARY, World
+from tests.streams.policies import test_contract
+from tests.streams.strategies import test_strategies
+from tidegate.streams import guardrails, rollout
 from tidegate.streams.deciding import (
     alarms,
     amendment,
@@ -24,6 +28,10 @@ from tidegate.streams.deciding.decider import Decider
 from tidegate.streams.deciding.memory import SeenIds
 from tidegate.streams.deciding.records import Journal
 from tidegate.streams.deciding.sequences import Reading, Sequences
+from tidegate.streams.policies import shares, thompson
+from tidegate.streams.rollout import Phase, Signal
+from tidegate.streams.strategies import canary as canary_strategy
+from tidegate.streams.strategies.base import Verdict
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -176,6 +184,69 @@ def missing_data_by_log_time(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(guarding, "due", lambda state, _: due(state, state.viewed_ms + 10**9))
 
 
+def cap_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A canary gets what its list says, whatever its cap."""
+    patch.setattr(canary_strategy, "min", lambda share_bp, *limits: share_bp, raising=False)
+
+
+def floor_cut_and_scaled(patch: pytest.MonkeyPatch) -> None:
+    """Raised to the floor and scaled to the whole again: below the floor."""
+
+    def clipped(chances: Mapping[str, float], floor_bp: int) -> dict[str, int]:
+        raised = {name: max(chance, floor_bp / 10_000) for name, chance in chances.items()}
+        total = sum(raised.values())
+        return shares.whole_parts({n: 10_000 * p / total for n, p in raised.items()}, 10_000)
+
+    patch.setattr(thompson, "with_floor", clipped)
+
+
+def no_largest_change(patch: pytest.MonkeyPatch) -> None:
+    """A bandit goes all the way at once."""
+    patch.setattr(thompson, "capped", lambda current, target, most_bp: dict(target))
+
+
+def each_share_rounded(patch: pytest.MonkeyPatch) -> None:
+    """Every share is rounded by itself: their sum is not the whole."""
+    patch.setattr(
+        shares, "whole_parts", lambda parts, _: {name: round(part) for name, part in parts.items()}
+    )
+
+
+def shares_not_whole(patch: pytest.MonkeyPatch) -> None:
+    """The exact share, with its fraction."""
+    patch.setattr(shares, "whole_parts", lambda parts, _: dict(parts))
+
+
+def rollback_can_be_resumed(patch: pytest.MonkeyPatch) -> None:
+    """A release that was rolled back goes on in its generation."""
+    leaving = {**rollout.TRANSITIONS[Phase.ROLLED_BACK], Signal.RESUME: Phase.RUNNING}
+    table = {**rollout.TRANSITIONS, Phase.ROLLED_BACK: leaving}
+    patch.setattr(rollout, "TRANSITIONS", table)
+    patch.setattr(test_rollout, "TRANSITIONS", table)
+
+
+def illegal_signals_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    """What is not in the table leaves the phase as it is, in silence."""
+    right = rollout.next_phase
+
+    def lenient(phase: Phase, signal: Signal) -> Phase:
+        return right(phase, signal) if rollout.is_legal(phase, signal) else phase
+
+    patch.setattr(test_rollout, "next_phase", lenient)
+
+
+def rollback_without_proof(patch: pytest.MonkeyPatch) -> None:
+    """Any error at all rolls back."""
+    read = guardrails.read
+
+    def hasty(*case: Any) -> Any:
+        found = read(*case)
+        return replace(found, verdict=Verdict.FAIL) if found.n else found
+
+    patch.setattr(guardrails, "may_fail", lambda *case: True)
+    patch.setattr(guardrails, "read", hasty)
+
+
 CAUGHT: list[tuple[Plant, Callable[[], object]]] = [
     (evidence_by_log_time, test_judging.test_time_without_a_joiner_passes_nothing),
     (watermark_of_the_fastest, test_judging.test_one_slow_joiner_of_two_holds_everything),
@@ -213,6 +284,25 @@ CAUGHT: list[tuple[Plant, Callable[[], object]]] = [
     (told_again_and_again, test_guarding.test_an_alert_is_told_once_and_the_release_goes_on),
     (an_unsure_check_ends_a_row, test_guarding.test_an_unsure_check_neither_counts_nor_ends_a_row),
     (missing_data_by_log_time, test_guarding.test_data_is_missing_by_watermarked_time_only),
+    (
+        cap_forgotten,
+        lambda: test_strategies.test_canary_never_takes_more_than_its_cap_or_half("35%", 3_500),
+    ),
+    (floor_cut_and_scaled, lambda: test_contract.test_shares_are_sound("thompson")),
+    (
+        no_largest_change,
+        lambda: test_contract.test_no_share_moves_further_than_allowed("thompson"),
+    ),
+    (each_share_rounded, lambda: test_contract.test_shares_are_sound("thompson")),
+    (shares_not_whole, lambda: test_contract.test_shares_are_sound("thompson")),
+    (rollback_can_be_resumed, test_rollout.test_only_a_new_generation_leaves_rolled_back),
+    (
+        illegal_signals_are_ignored,
+        lambda: test_rollout.test_every_pair_is_either_in_the_table_or_raises(
+            Phase.ROLLED_BACK, Signal.RESUME
+        ),
+    ),
+    (rollback_without_proof, test_judging.test_too_few_requests_fail_nothing),
     (hold_lost_in_checkpoint, test_judging.test_a_decider_that_starts_again_does_not_repeat_itself),
 ]
 
@@ -224,5 +314,5 @@ def test_a_planted_bug_is_caught(
     """The rule holds as it is and fails with the bug."""
     rule()
     plant(monkeypatch)
-    with pytest.raises((AssertionError, TypeError, ValueError)):
+    with pytest.raises((AssertionError, TypeError, ValueError, pytest.fail.Exception)):
         rule()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tidegate.streams.estimation.strata import Arm
@@ -39,6 +41,18 @@ def test_shares_are_sound(name: str, situation: tuple[list[Arm], dict[str, int]]
     assert sum(got.weights.values()) == 10_000
     assert min(got.weights.values()) >= SETTINGS.floor_bp
     assert got.moved == (dict(got.weights) != current)
+
+
+@pytest.mark.parametrize("name", sorted(set(POLICIES) - {"fixed"}))
+@given(situations(), st.integers(1, 10_000))
+def test_no_share_moves_further_than_allowed(
+    name: str, situation: tuple[list[Arm], dict[str, int]], most_bp: int
+) -> None:
+    """But up to the floor; a fixed split is what was asked for."""
+    arms, current = situation
+    assume(min(current.values()) >= SETTINGS.floor_bp)
+    got = POLICIES[name](arms, current, replace(SETTINGS, max_change_bp=most_bp))
+    assert max(abs(got.weights[arm] - current[arm]) for arm in current) <= most_bp
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -52,7 +52,7 @@ def test_floors_beyond_the_whole_are_refused() -> None:
 
 @given(chances(), chances(), st.integers(1, 10_000), st.integers(0, 1_000))
 def test_steps_are_capped_and_keep_the_floor(
-    one: dict[str, float], other: dict[str, float], step_bp: int, floor_bp: int
+    one: dict[str, float], other: dict[str, float], most_bp: int, floor_bp: int
 ) -> None:
     """No share moves further than the step, the sum stays, floors of both ends hold between."""
     names = sorted(set(one) & set(other))
@@ -62,9 +62,9 @@ def test_steps_are_capped_and_keep_the_floor(
         parts = {name: chance[name] / total for name in names}
         ends.append(with_floor(parts if sum(parts.values()) > 0.5 else
                                dict.fromkeys(names, 1 / len(names)), floor_bp))  # fmt: skip
-    got = capped(ends[0], ends[1], step_bp)
+    got = capped(ends[0], ends[1], most_bp)
     assert sum(got.values()) == 10_000
-    assert max(abs(got[name] - ends[0][name]) for name in names) <= step_bp
+    assert max(abs(got[name] - ends[0][name]) for name in names) <= most_bp
     assert min(got.values()) >= floor_bp
 
 

@@ -54,7 +54,7 @@ def test_small_changes_are_not_published() -> None:
 
 def test_no_step_is_longer_than_allowed() -> None:
     """Sure or not, a share moves by the cap at most, and gets there in steps."""
-    settings = replace(SETTINGS, step_bp=1_000)
+    settings = replace(SETTINGS, max_change_bp=1_000)
     shares = EQUAL
     steps = []
     for _ in range(6):

@@ -50,6 +50,17 @@ def test_settings_say_which_form_it_is() -> None:
     assert shares.weights == {"champion": ALL_BP}
 
 
+def test_a_share_of_instances_stays_below_its_cap() -> None:
+    """In a manifest that nobody checked, too."""
+    settings = Canary.model_validate(
+        {"weight": "50%", "cap": "20%", "hold": "1s", "rolling": {"max_unavailable": 9}}
+    )
+    fleet = [instance(f"i{number:02}", {OLD: "OK"}) for number in range(10)]
+    move = decided(at("canary", {}, *fleet, settings=settings))
+    assert move is not None
+    assert len(move.commands) == 2
+
+
 @pytest.mark.parametrize(
     ("share", "known", "patched"),
     [("10%", 5, 1), ("20%", 5, 1), ("40%", 5, 2), ("50%", 5, 2), ("50%", 2, 1), ("1%", 100, 1)],

@@ -319,10 +319,12 @@ def test_canary_waits_for_the_candidate_with_fewest_requests() -> None:
     assert "but b has 3 of 50 requests: waiting" in move.reason
 
 
-def test_canary_never_takes_more_than_half() -> None:
-    """Whatever a manifest of another version says."""
-    settings = Canary.model_validate({"weight": "80%", "hold": "1s"})
-    assert canary.start(settings, "champion", ("a",), "", 0).weights["a"] == 5_000
+@pytest.mark.parametrize(("cap", "most_bp"), [("35%", 3_500), ("50%", 5_000), ("90%", 5_000)])
+def test_canary_never_takes_more_than_its_cap_or_half(cap: str, most_bp: int) -> None:
+    """Whatever a manifest of another version says, or one that nobody checked."""
+    settings = Canary.model_validate({"weight": "80%", "cap": cap, "hold": "1s"})
+    weights = canary.start(settings, "champion", ("a", "b"), "", 0).weights
+    assert weights == {"champion": ALL_BP - most_bp, "a": most_bp // 2, "b": most_bp // 2}
 
 
 def test_bandit_looks_on_its_own_beat() -> None:
