@@ -32,5 +32,8 @@ def _check_update(bandit: Bandit, before: Decision, decision: Decision) -> None:
     # A variant that is rolled back has nothing, before and after.
     served = {name: share for name, share in decision.weights.items() if share}
     hold("I26", min(served.values()) >= bandit.floor_bp, *told)
-    furthest = max(abs(share - before.weights[name]) for name, share in served.items())
-    hold("I26", furthest <= bandit.max_change_bp, *told)
+    had = {name: before.weights.get(name, 0) for name in served}
+    # Who came in by an amended manifest is lifted to the floor at once.
+    if min(had.values()) >= bandit.floor_bp:
+        furthest = max(abs(share - had[name]) for name, share in served.items())
+        hold("I26", furthest <= bandit.max_change_bp, *told)
