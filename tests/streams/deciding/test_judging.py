@@ -407,10 +407,10 @@ def closed(variant: str, requests: int, converted: int) -> Group:
     return Group(variant, requests, converted=converted, closed=True)
 
 
-def bandit(*after: Mapping[str, Any]) -> World:
+def bandit(*after: Mapping[str, Any], **settings: str) -> World:
     """A bandit that has just begun."""
     world = World()
-    world.apply({"bandit": BANDIT}, *after)
+    world.apply({"bandit": {**BANDIT, **settings}}, *after)
     return world
 
 
@@ -428,6 +428,20 @@ def test_a_bandit_moves_weights_and_promotes_the_winner() -> None:
     world.tick(1_000)
     world.observe(closed("champion", 4000, 400), closed("challenger", 4000, 560))
     assert (world.last().action, world.last().variant) == ("PROMOTE", "challenger")
+
+
+def test_a_bandit_moves_no_share_further_than_its_manifest_says() -> None:
+    """However sure it is, it goes there look by look; without a word it goes at once."""
+    evidence = closed("champion", 400, 40), closed("challenger", 400, 48)
+    shares = []
+    for settings in ({}, {"max_change": "10%"}):
+        world = bandit(FULL, **settings)
+        for groups in (evidence, ()):
+            world.tick(1_000)
+            world.observe(*groups)
+            shares.append(world.last().weights["challenger"])
+    assert shares[0] == shares[1] > 7_000
+    assert shares[2:] == [6_000, 7_000]
 
 
 def test_a_bandit_that_control_wins_ends_the_release() -> None:

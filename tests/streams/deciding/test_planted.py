@@ -30,6 +30,7 @@ from tidegate.streams.deciding.records import Journal
 from tidegate.streams.deciding.sequences import Reading, Sequences
 from tidegate.streams.policies import shares, thompson
 from tidegate.streams.rollout import Phase, Signal
+from tidegate.streams.strategies import bandit as bandit_strategy
 from tidegate.streams.strategies import canary as canary_strategy
 from tidegate.streams.strategies.base import Verdict
 
@@ -205,6 +206,16 @@ def no_largest_change(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(thompson, "capped", lambda current, target, most_bp: dict(target))
 
 
+def largest_change_unread(patch: pytest.MonkeyPatch) -> None:
+    """The policy knows the rule, and nobody tells it what the manifest says."""
+    told = bandit_strategy.PolicySettings
+    patch.setattr(
+        bandit_strategy,
+        "PolicySettings",
+        lambda max_change_bp, **others: told(**others),
+    )
+
+
 def each_share_rounded(patch: pytest.MonkeyPatch) -> None:
     """Every share is rounded by itself: their sum is not the whole."""
     patch.setattr(
@@ -292,6 +303,10 @@ CAUGHT: list[tuple[Plant, Callable[[], object]]] = [
     (
         no_largest_change,
         lambda: test_contract.test_no_share_moves_further_than_allowed("thompson"),
+    ),
+    (
+        largest_change_unread,
+        test_judging.test_a_bandit_moves_no_share_further_than_its_manifest_says,
     ),
     (each_share_rounded, lambda: test_contract.test_shares_are_sound("thompson")),
     (shares_not_whole, lambda: test_contract.test_shares_are_sound("thompson")),
