@@ -434,8 +434,7 @@ def test_a_bandit_moves_no_share_further_than_its_manifest_says() -> None:
     """However sure it is, it goes there look by look; without a word it goes at once."""
     evidence = closed("champion", 400, 40), closed("challenger", 400, 48)
     shares = []
-    for settings in ({}, {"max_change": "10%"}):
-        world = bandit(FULL, **settings)
+    for world in (bandit(FULL), bandit(FULL, max_change="10%")):
         for groups in (evidence, ()):
             world.tick(1_000)
             world.observe(*groups)

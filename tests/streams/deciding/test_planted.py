@@ -28,7 +28,7 @@ from tidegate.streams.deciding.decider import Decider
 from tidegate.streams.deciding.memory import SeenIds
 from tidegate.streams.deciding.records import Journal
 from tidegate.streams.deciding.sequences import Reading, Sequences
-from tidegate.streams.policies import shares, thompson
+from tidegate.streams.policies import PolicySettings, shares, thompson
 from tidegate.streams.rollout import Phase, Signal
 from tidegate.streams.strategies import bandit as bandit_strategy
 from tidegate.streams.strategies import canary as canary_strategy
@@ -208,11 +208,10 @@ def no_largest_change(patch: pytest.MonkeyPatch) -> None:
 
 def largest_change_unread(patch: pytest.MonkeyPatch) -> None:
     """The policy knows the rule, and nobody tells it what the manifest says."""
-    told = bandit_strategy.PolicySettings
     patch.setattr(
         bandit_strategy,
         "PolicySettings",
-        lambda max_change_bp, **others: told(**others),
+        lambda max_change_bp, **others: PolicySettings(**others),
     )
 
 
