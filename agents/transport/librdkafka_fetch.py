@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import methodcaller
 from typing import Any
 
 import confluent_kafka
@@ -21,6 +22,8 @@ from tidegate.agents.transport.gathering import Gathering
 from tidegate.agents.transport.readers import Readers
 
 _log = logging.getLogger("tidegate.kafka")
+
+_topic, _partition = methodcaller("topic"), methodcaller("partition")
 
 # A multiple of this does not pay: fewer records stay in the processor's cache.
 _CONSUME_RECORDS = 500
@@ -147,36 +150,12 @@ def _group(messages: Sequence[Any]) -> dict[TP, list[Any]]:
     if errors:
         messages = [message for message in messages if message.error() is None]
     groups: dict[TP, list[Any]] = {}
-    for tp, run in _runs(messages):
-        groups.setdefault(tp, []).extend(run)
+    # Every message is asked whose it is: one that is only counted on, because offsets around it
+    # fit, may stand where the log has a hole.
+    for topic, of_topic in groupby(messages, _topic):
+        for partition, run in groupby(of_topic, _partition):
+            groups.setdefault(TP(topic, partition), []).extend(run)
     return groups
-
-
-def _runs(messages: Sequence[Any]) -> Iterator[tuple[TP, Sequence[Any]]]:
-    """Neighbours of one topic-partition with dense offsets.
-
-    Offsets of a topic-partition ascend, so where two of its messages lie as far apart as their
-    offsets, all between them are its own too: a run's end is found by bisection, without asking
-    every message.
-    """
-    start = 0
-    while start < len(messages):
-        topic, partition = messages[start].topic(), messages[start].partition()
-        lead = messages[start].offset() - start
-
-        def beyond(
-            index: int, topic: str = topic, partition: int = partition, lead: int = lead
-        ) -> bool:
-            message = messages[index]
-            return bool(
-                message.offset() - index != lead
-                or message.partition() != partition
-                or message.topic() != topic
-            )
-
-        stop = start + bisect_left(range(start, len(messages)), True, key=beyond)
-        yield TP(topic, partition), messages[start:stop]
-        start = stop
 
 
 class HybridTransport(Transport):

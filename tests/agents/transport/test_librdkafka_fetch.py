@@ -128,18 +128,24 @@ def test_mixed_messages_become_one_batch_a_topic_partition(tmp_path: Path) -> No
     asyncio.run(test())
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), max_size=20))
-def test_messages_are_grouped_as_if_each_was_asked(pieces: list[tuple[int, int]]) -> None:
-    """Runs are found by bisection: the same groups, however fetches are mixed."""
+PIECES = st.tuples(
+    st.integers(0, 3), st.integers(1, 3) | st.integers(1, 40), st.sampled_from([0, 0, 1, 2])
+)
+"""Whose, how many, how many offsets are missing behind them."""
+
+
+@given(st.lists(PIECES, max_size=20))
+def test_messages_are_grouped_as_if_each_was_asked(pieces: list[tuple[int, int, int]]) -> None:
+    """The same groups, however fetches are mixed and wherever offsets are missing."""
     places = [TP("x.a", 0), TP("x.a", 1), TP("x.b", 0), TP("x.b", 1)]
     following = dict.fromkeys(places, 7)
     listed: list[Message] = []
     expected: dict[TP, list[int]] = {}
-    for index, count in pieces:
+    for index, count, missing in pieces:
         tp = places[index]
         listed += messages(tp, following[tp], count)
         expected.setdefault(tp, []).extend(range(following[tp], following[tp] + count))
-        following[tp] += count
+        following[tp] += count + missing
     groups = librdkafka_fetch._group(listed)
     found = {tp: [message.offset() for message in several] for tp, several in groups.items()}
     assert found == expected
@@ -153,6 +159,19 @@ def test_a_hole_between_messages_is_not_bridged(tmp_path: Path) -> None:
         consumer, _, client = await started(RecordingFlow(), tmp_path)
         client.queued.append([*messages(HERE, 0, 3), *messages(THERE, 0, 1), *messages(HERE, 4, 2)])
         with pytest.raises(Stopped, match=r"hole: offset 3 comes next, but 4 was read of x\.a-0"):
+            await take(consumer, 3)
+
+    asyncio.run(test())
+
+
+def test_nobody_stands_in_for_a_missing_offset(tmp_path: Path) -> None:
+    """A record of another topic in just the place of a hole stays its own topic's, and the hole
+    one: taken for what is missing it would be joined as what it is not."""
+
+    async def test() -> None:
+        consumer, _, client = await started(RecordingFlow(), tmp_path)
+        client.queued.append([*messages(HERE, 0, 1), *messages(THERE, 0, 1), *messages(HERE, 2, 2)])
+        with pytest.raises(Stopped, match=r"hole: offset 1 comes next, but 2 was read of x\.a-0"):
             await take(consumer, 3)
 
     asyncio.run(test())
