@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,11 @@ from tidegate.agents.transport.counters import Counters
 from tidegate.agents.transport.deliveries import Deliveries
 from tidegate.agents.transport.flow import Batching
 from tidegate.agents.transport.thread import BatchConsumerThread
+
+_log = logging.getLogger("tidegate.kafka")
+
+UNEVEN_DEALS_MAX = 10
+_UNEVEN_DEAL_SECONDS = 1.0
 
 
 class PositionedConsumer(Consumer):
@@ -30,6 +36,7 @@ class PositionedConsumer(Consumer):
         self._deliveries: dict[TP, Deliveries] = {}
         self._seek_due = True
         self._assigning = asyncio.Lock()
+        self._uneven_deals = 0
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -78,28 +85,41 @@ class PositionedConsumer(Consumer):
             return {**offsets, **chosen}
 
     async def _assign(self, batched: set[TP]) -> dict[TP, int]:
-        self._check_colocation(batched)
+        taken = await self._colocated(batched)
         try:
-            offsets = await self.batching.flow.assign(batched)
+            offsets = await self.batching.flow.assign(taken)
         except Exception as error:
             self.batching.fail("the state of the assigned partitions cannot be loaded", error)
-        return {tp: offsets[tp] for tp in batched}
+        return {tp: offsets[tp] for tp in taken}
 
     async def _read_from(self, offsets: Mapping[TP, int]) -> None:
         await self._thread.read_from(offsets, fetching=True)
 
-    def _check_colocation(self, batched: set[TP]) -> None:
-        """A partition index must come whole; Faust's assignor promises it, others do not."""
+    async def _colocated(self, batched: set[TP]) -> set[TP]:
+        """What of a deal may be read: all, or nothing if a partition index does not come whole.
+
+        Faust's assignor deals them whole, but of a topic without leaders it deals nothing. And as
+        workers are static members (KIP-345), the broker gives that deal again to whoever comes
+        back under the same name, leaders or not, until somebody asks for another.
+        """
         partitions = {
             topic: {tp.partition for tp in batched if tp.topic == topic}
             for topic in self.batching.topics
         }
-        if len({frozenset(numbers) for numbers in partitions.values()}) > 1:
+        if len({frozenset(numbers) for numbers in partitions.values()}) == 1:
+            self._uneven_deals = 0
+            return batched
+        self._uneven_deals += 1
+        why = f"the group gave this worker different partitions of its topics: {partitions}"
+        if self._uneven_deals > UNEVEN_DEALS_MAX:
             self.batching.fail(
-                f"the group gave this worker different partitions of its topics: {partitions}; "
-                "they must have equal partition counts (run `tidegate topics check`), and one that"
-                " was just made needs leaders first"
+                f"{why}; they must have equal partition counts (run `tidegate topics check`), and"
+                " one that was just made needs leaders first"
             )
+        _log.warning("%s; asking for another deal", why)
+        await asyncio.sleep(_UNEVEN_DEAL_SECONDS)
+        await self._thread.rejoin()
+        return set()
 
     # -- rebalances
 

@@ -76,6 +76,13 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
                 return error
         return None
 
+    async def rejoin(self) -> None:
+        """Ask the group to deal its partitions anew."""
+        await self.call_thread(self._rejoin)
+
+    async def _rejoin(self) -> None:
+        self._ensure_consumer()._coordinator.request_rejoin()
+
     def _listen_to_group(self, coordinator: Any) -> None:
         """Take note when the group speaks: aiokafka tells nobody how long it has been silent."""
         heartbeat, complete = coordinator._do_heartbeat, coordinator._on_join_complete

@@ -29,6 +29,7 @@ class StubThread:
         self.asked: list[tuple[set[TP], float]] = []
         self.reads: list[tuple[dict[TP, int], bool]] = []
         self.commits: list[dict[TP, int]] = []
+        self.rejoined = 0
         self.on_fetch: Any = None
 
     def assignment(self) -> set[TP]:
@@ -48,6 +49,10 @@ class StubThread:
     async def read_from(self, offsets: Mapping[TP, int], *, fetching: bool) -> None:
         """Note a seek."""
         self.reads.append((dict(offsets), fetching))
+
+    async def rejoin(self) -> None:
+        """Note that another deal was asked for."""
+        self.rejoined += 1
 
     async def commit(self, offsets: Mapping[TP, int]) -> bool:
         """Note a commit."""

@@ -11,6 +11,7 @@ from faust.types import TP
 from tests.agents.transport.recording import RecordingFlow
 from tests.agents.transport.stubs import HERE, THERE, records, stub_consumer, take
 from tests.agents.transport.workers import Stopped
+from tidegate.agents.transport import positions
 
 
 def test_offsets_are_committed_before_a_revocation_forgets_them(tmp_path: Path) -> None:
@@ -96,16 +97,46 @@ def test_state_that_cannot_be_loaded_stops_the_worker(tmp_path: Path) -> None:
     asyncio.run(test())
 
 
-def test_partitions_that_come_apart_stop_the_worker(tmp_path: Path) -> None:
-    """H14, H15: with other assignors or partition counts no outcome would meet its prediction."""
+def test_partitions_that_come_apart_stop_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H14, H15: with other assignors or partition counts no outcome would meet its prediction.
+
+    The group is asked for another deal first: the one it has may be of a moment without leaders.
+    """
+    monkeypatch.setattr(positions, "_UNEVEN_DEAL_SECONDS", 0.0)
 
     async def test() -> None:
         flow = RecordingFlow()
         _, consumer, thread = stub_consumer(flow, tmp_path)
         thread.assigned = {HERE, TP("x.b", 1)}
+        for deal in range(1, positions.UNEVEN_DEALS_MAX + 1):
+            await consumer.perform_seek()
+            assert thread.rejoined == deal
         with pytest.raises(Stopped, match="tidegate topics check"):
             await consumer.perform_seek()
-        assert flow.assigned == []
+        assert not any(flow.assigned)
+        assert not any(offsets for offsets, _ in thread.reads)
+
+    asyncio.run(test())
+
+
+def test_only_uneven_deals_in_a_row_are_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that lives for months may be dealt unevenly more than ten times in all."""
+    monkeypatch.setattr(positions, "_UNEVEN_DEAL_SECONDS", 0.0)
+
+    async def test() -> None:
+        flow = RecordingFlow()
+        _, consumer, thread = stub_consumer(flow, tmp_path)
+        for _ in range(2):
+            for _ in range(positions.UNEVEN_DEALS_MAX):
+                thread.assigned = {HERE, TP("x.b", 1)}
+                await consumer.perform_seek()
+            thread.assigned = {HERE, THERE}
+            await consumer.perform_seek()
+            assert flow.assigned[-1] == {HERE, THERE}
 
     asyncio.run(test())
 

@@ -26,7 +26,9 @@ class StubAiokafka:
         self.commit_error: Exception | None = None
         self.group_errors: list[Exception] = []
         self.fetching = 0
-        self._coordinator = SimpleNamespace(check_errors=self._check)
+        self._coordinator = SimpleNamespace(
+            check_errors=self._check, request_rejoin=lambda: self.calls.append(("rejoin", None))
+        )
         self._subscription = SimpleNamespace(fetch_context=self._fetch_context)
 
     def assignment(self) -> set[TopicPartition]:
@@ -130,3 +132,11 @@ def test_partitions_that_another_client_fetches_are_paused_first(
     """A seek wakes the fetcher."""
     asyncio.run(thread.read_from({HERE: 5}, fetching=False))
     assert aiokafka.calls == [("pause", HERE), ("seek", (HERE, 5))]
+
+
+def test_another_deal_is_asked_of_the_group(
+    thread: BatchConsumerThread, aiokafka: StubAiokafka
+) -> None:
+    """A static member is given its old deal again until it asks."""
+    asyncio.run(thread.rejoin())
+    assert aiokafka.calls == [("rejoin", None)]
