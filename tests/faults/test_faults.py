@@ -5,6 +5,7 @@ Long rows, other faults and many repetitions are the command's.
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.kafka
 POINTS = ("producing", "flushed", "restored")
 DECIDER_POINTS = ("withdrawn", "announced")
 HASTE = 9.0
-HANG_HASTE = 3.0
+HANG_HASTE = 1.5
 """A worker that catches up on a busy machine may stand still for some seconds."""
 _LOADING = 14
 _REFUSALS = 140
@@ -63,11 +64,14 @@ def test_a_worker_dies_at_named_points_or_hangs(stage: Stage) -> None:
     row = Row("kill", "SIGKILL at three points, the agent hangs")
     with stage.scene(row) as scene:
         kill_at(scene, POINTS, 1, stage.draw("kill"))
-        (found,) = fall_silent(scene, ["hang"], HANG_HASTE, begun=True)
+        fall_silent(scene, ["hang"], HANG_HASTE, begun=True)
+        ends = [str(line["message"]) for line in scene.lines("stopping with exit code")]
     hold(row)
     assert row.times == len(POINTS) + 1
     assert row.copies > 0
-    assert found > EXIT_SECONDS / HANG_HASTE / 2
+    # Not by the clock of the test: a worker may have stood still before it was made to hang.
+    stood = [re.search(r"has not moved for (\d+) s", end) for end in ends]
+    assert [int(each[1]) >= EXIT_SECONDS / HANG_HASTE for each in stood if each] == [True], ends
 
 
 @pytest.mark.slow
