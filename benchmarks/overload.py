@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -44,6 +45,7 @@ WARM_SECONDS = 120.0
 _STEADY_SECONDS = 60.0
 _REVIEW_SECONDS = 1.0
 _LATELY_SECONDS = 2.5
+_LONGER_SECONDS_MAX = 60.0
 _LIVE_SECONDS = 30.0
 _READY_SECONDS_MAX = 120.0
 _CLOSING_SECONDS_MAX = 120.0
@@ -97,12 +99,14 @@ class Overload:
 
 
 def play(
-    settings: Settings, folder: Path, *, seconds: float, share: float, probe_rate: float
+    settings: Settings, folder: Path, *, seconds: float, share: float, probe_rate: float,
+    enough: Callable[[Look], bool] = lambda _: True,
 ) -> Overload:
     """Measure what a joiner takes that runs for a `share` of the time, then send three times that,
     or three times what it takes meanwhile if that is more.
 
-    `probe_rate` is more than it can take.
+    `probe_rate` is more than it can take. The overload lasts for `seconds`, and up to a minute
+    longer until `enough` of it is seen.
 
     Raises:
         TimeoutError: it did not come back.
@@ -123,7 +127,7 @@ def play(
         with Throttle(joiner.pid, share) as throttle:
             capacity = _capacity(load, watch, probe_rate, min(10.0, seconds))
             begin, sent_before = time.monotonic(), load.total
-            _overload(load, watch, capacity, seconds)
+            _overload(load, watch, capacity, seconds, enough)
             sent_rate = (load.total - sent_before) / (time.monotonic() - begin)
             looks = watch.since(begin)
             taken_rate = _rate(looks)
@@ -156,12 +160,16 @@ def _capacity(load: Load, watch: Watch, probe_rate: float, seconds: float) -> fl
     return _rate(watch.since(begin))
 
 
-def _overload(load: Load, watch: Watch, capacity: float, seconds: float) -> None:
+def _overload(
+    load: Load, watch: Watch, capacity: float, seconds: float, enough: Callable[[Look], bool]
+) -> None:
     """Send three times what is taken: on a shared machine that may be more than was measured."""
     end = time.monotonic() + seconds
     load.rate = TIMES * capacity
-    while (left := end - time.monotonic()) > 0:
-        time.sleep(min(_REVIEW_SECONDS, left))
+    while (left := end - time.monotonic()) > 0 or (
+        left > -_LONGER_SECONDS_MAX and not enough(watch.last)
+    ):
+        time.sleep(min(_REVIEW_SECONDS, left) if left > 0 else _REVIEW_SECONDS)
         looks = watch.since(time.monotonic() - _LATELY_SECONDS)
         if len(looks) > 1:
             load.rate = TIMES * max(capacity, _rate(looks))

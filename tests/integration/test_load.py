@@ -25,7 +25,10 @@ def test_a_worker_under_three_times_its_capacity(kafka_settings: Settings, tmp_p
     the load has gone it takes all of it; every record is told once, none has expired, and it has
     not been ended for being behind. (What is late is so by the ticks of a busy machine.)"""
     settings = replace(kafka_settings, buffered_records=1_000)
-    found = overload.play(settings, tmp_path, seconds=6.0, share=0.1, probe_rate=20_000)
+    found = overload.play(
+        settings, tmp_path, seconds=6.0, share=0.1, probe_rate=20_000,
+        enough=lambda look: look.pauses > 0,
+    )  # fmt: skip
     assert found.sound, (found.lost, found.ended)
     assert not [name for name in found.irregular if name.endswith(".expired")]
     assert found.times > 1.2
