@@ -23,6 +23,8 @@ from tidegate.streams.folding import Checkpoint
 CHUNK_BYTES = 900_000
 KEPT_CHECKPOINTS = 2
 _ZSTD_LEVEL = 1
+"""Not to be changed under these keys: of a segment that two versions write, one after the other
+dying in the midst of it, chunks of two levels would be left, which are none together."""
 
 
 class Segment(NamedTuple):

@@ -217,8 +217,10 @@ def _by_class(changes: Changes, log_time_ms: int) -> Iterator[Changes]:
     """Changes by how far ahead of log time their deadlines are, none of them too large."""
     tables = (changes.opened, changes.joined, changes.given_up)
     classes = [np.searchsorted(_CLASSES_MS, table["until_ms"] - log_time_ms) for table in tables]
-    for number in np.flatnonzero(np.bincount(np.concatenate(classes))).tolist():
-        part = changes.where(*(found == number for found in classes))
+    numbers = np.flatnonzero(np.bincount(np.concatenate(classes))).tolist()
+    for number in numbers:
+        is_all = len(numbers) == 1
+        part = changes if is_all else changes.where(*(found == number for found in classes))
         counts = (len(part.opened), len(part.joined), len(part.given_up))
         for start in range(0, max(counts), SEGMENT_ROWS):
             masks = [np.arange(count) // SEGMENT_ROWS == start // SEGMENT_ROWS for count in counts]
