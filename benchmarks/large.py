@@ -257,6 +257,7 @@ def measure(folder: Path, each: int, options: argparse.Namespace) -> list[bool]:
     joined = work(joiners[0], iter(events), stops)
     took = time.thread_time() - began
     line("events joined, with checkpoints", joined / took, "per second", "of processor time")
+    line("of that, checkpoints that stop the joining", sum(stops.processor_ms) / 10 / took, "%")
     line("longest pause on the clock", max(stops.clock_ms), "ms")
     reached += [
         against("longest pause, processor time", max(stops.processor_ms), PAUSE_MS_MUST, "ms",

@@ -106,7 +106,7 @@ class PositionedConsumer(Consumer):
             topic: {tp.partition for tp in batched if tp.topic == topic}
             for topic in self.batching.topics
         }
-        if len({frozenset(numbers) for numbers in partitions.values()}) == 1:
+        if len({frozenset(numbers) for numbers in partitions.values()}) <= 1:
             self._uneven_deals = 0
             return batched
         self._uneven_deals += 1

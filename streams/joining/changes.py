@@ -115,7 +115,7 @@ def decode_changes(data: bytes) -> Changes:
 def _columns(table: Array) -> list[tuple[str, Array]]:
     columns = []
     for name in table.dtype.names or ():
-        # Copied once, when it becomes bytes: this is most of what sealing takes.
+        # Not made contiguous: it is copied when it becomes bytes, and once is enough.
         column = table[name]
         if name in _ROWS:
             parts = column.view(_ROWS[name])
