@@ -1,8 +1,8 @@
 """The engine: what can change an output, in one fingerprint.
 
 Two workers of equal engine make equal bytes of equal logs. It covers the fold code and the
-schemas byte for byte, the settings that shape outputs, and the libraries and CPU features that
-can change a float.
+schemas byte for byte, the settings that shape outputs, the libraries and CPU features that can
+change a float, and how checkpoints are packed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import tidegate.schemas
 import tidegate.streams
+from tidegate.agents.hosting.snapshots import ZSTD_LEVEL
 from tidegate.agents.settings import Settings
 from tidegate.schemas.canonical import canonical_json
 
@@ -56,6 +57,7 @@ def ingredients(settings: Settings) -> Mapping[str, Any]:
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in _LIBRARIES},
         "cpu_features": cpu_features(),
+        "packing": f"zstd {ZSTD_LEVEL}, cramjam {version('cramjam')}",
     }
 
 

@@ -22,9 +22,9 @@ from tidegate.streams.folding import Checkpoint
 
 CHUNK_BYTES = 900_000
 KEPT_CHECKPOINTS = 2
-_ZSTD_LEVEL = 1
-"""Not to be changed under these keys: of a segment that two versions write, one after the other
-dying in the midst of it, chunks of two levels would be left, which are none together."""
+ZSTD_LEVEL = -7
+"""Part of the engine, as the library is: of a segment that two workers write, one after the other
+dying in the midst of it, chunks packed in two ways would be left, which are none together."""
 
 
 class Segment(NamedTuple):
@@ -100,7 +100,7 @@ def unpack(manifest: Manifest, chunks: Sequence[bytes]) -> bytes | None:
 
 def compressed_chunks(content: bytes) -> tuple[bytes, ...]:
     """Compressed, in pieces that fit into records."""
-    compressed = bytes(cramjam.zstd.compress(content, _ZSTD_LEVEL))
+    compressed = bytes(cramjam.zstd.compress(content, ZSTD_LEVEL))
     starts = range(0, len(compressed), CHUNK_BYTES)
     return tuple(compressed[start : start + CHUNK_BYTES] for start in starts)
 

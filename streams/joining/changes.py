@@ -6,6 +6,7 @@ happened: requests are numbered as they open, outcomes and shadows as they are j
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,8 +31,28 @@ before, key, entry."""
 GIVEN_UP: Final = np.dtype([("until_ms", "<i8"), ("after", "<i8"), ("key", "<u8", 2)])
 """Deadline, how many requests had been opened before, key."""
 
-_TABLES: Final = (OPENED, JOINED, GIVEN_UP)
-_ROWS: Final = {"row": REQUEST_ROWS, "entry": ENTRIES}
+_NESTED: Final = {"row": REQUEST_ROWS, "entry": ENTRIES}
+_STEPPED: Final = ("until_ms", "serial", "after")
+"""Times and serial numbers differ little from one row to the next."""
+_SMALL: Final = ("row.tail", "row.attributes", "row.label", "row.layout", "entry.metric")
+"""Numbers given in turn, and marks at the end of their range: either are small as `<i4`."""
+
+
+def _columns(table: np.dtype[Any]) -> np.dtype[Any]:
+    """The same bytes with the parts of nested rows as columns of their own: `row.served_at`."""
+    columns = list[tuple[str, np.dtype[Any]]]()
+    for name in table.names or ():
+        parts = _NESTED.get(name)
+        if parts is None:
+            columns.append((name, table[name]))
+        else:
+            columns += [(f"{name}.{part}", parts[part]) for part in parts.names or ()]
+    return np.dtype(columns)
+
+
+_OPENED_COLUMNS: Final = _columns(OPENED)
+_JOINED_COLUMNS: Final = _columns(JOINED)
+_GIVEN_UP_COLUMNS: Final = _columns(GIVEN_UP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,65 +114,76 @@ def feature_counts(opened: Array) -> Array:
 
 def encode_changes(changes: Changes) -> bytes:
     """As bytes, column by column: alike stands beside alike, and compresses well."""
-    sections = [changes.features.tobytes()]
-    for table in (changes.opened, changes.joined, changes.given_up):
-        if not len(table):
-            sections.append(b"")
-        for name, column in _columns(table) if len(table) else ():
-            # Times and serial numbers differ little from one row to the next.
-            is_even = name in ("until_ms", "serial", "after")
-            sections.append((_steps(column) if is_even else column).tobytes())
-    return join(sections)
+    return join([
+        changes.features.tobytes(),
+        *_sections(changes.opened.view(_OPENED_COLUMNS)),
+        *_sections(changes.joined.view(_JOINED_COLUMNS)),
+        *_sections(changes.given_up.view(_GIVEN_UP_COLUMNS)),
+    ])  # fmt: skip
 
 
 def decode_changes(data: bytes) -> Changes:
     """The changes again; of bytes that are known to be changes."""
-    features, *sections = split(data)
-    rest = iter(sections)
-    tables = [_table(dtype, rest) for dtype in _TABLES]
-    return Changes(tables[0], np.frombuffer(features, "<f8"), tables[1], tables[2])
+    features, *rest = split(data)
+    sections = iter(rest)
+    return Changes(
+        _table(_OPENED_COLUMNS, sections).view(OPENED),
+        np.frombuffer(features, "<f8"),
+        _table(_JOINED_COLUMNS, sections).view(JOINED),
+        _table(_GIVEN_UP_COLUMNS, sections).view(GIVEN_UP),
+    )
 
 
-def _columns(table: Array) -> list[tuple[str, Array]]:
-    columns = []
+def _sections(table: Array) -> Iterator[bytes]:
+    """A section for each column; a single empty one for a table without rows."""
+    if not len(table):
+        yield b""
+        return
     for name in table.dtype.names or ():
         # Not made contiguous: it is copied when it becomes bytes, and once is enough.
         column = table[name]
-        if name in _ROWS:
-            parts = column.view(_ROWS[name])
-            columns += [(f"{name}.{part}", parts[part]) for part in _ROWS[name].names or ()]
+        if name in _STEPPED:
+            yield column[:1].tobytes() + _narrow(column[1:] - column[:-1])
         else:
-            columns.append((name, column))
-    return columns
+            yield _narrow(column.view("<i4")) if name in _SMALL else column.tobytes()
 
 
-def _table(dtype: np.dtype[Any], sections: Iterator[bytes]) -> Array:
-    first = next(sections)
-    table = np.empty(len(first) // 8, dtype)
-    for name in (dtype.names or ()) if first else ():
-        if name in _ROWS:
-            rows = np.empty(len(table), _ROWS[name])
-            for part in rows.dtype.names or ():
-                rows[part] = np.frombuffer(next(sections), rows.dtype[part])
-            table[name] = rows.view(dtype[name])
-        elif name == "key":
-            table[name] = np.frombuffer(next(sections), "<u8").reshape(-1, 2)
+def _table(columns: np.dtype[Any], sections: Iterator[bytes]) -> Array:
+    first, names = next(sections), columns.names or ()
+    if not first:
+        return np.empty(0, columns)
+    contents = [first, *itertools.islice(sections, len(names) - 1)]
+    # Of the last column every value takes what it takes in a row.
+    table = np.empty(len(contents[-1]) // columns[-1].itemsize, columns)
+    for name, content in zip(names, contents, strict=True):
+        column = table[name]
+        if name in _STEPPED:
+            column[0] = np.frombuffer(content[:8], "<i8")[0]
+            column[1:] = _widened(content[8:], len(table) - 1)
+            np.cumsum(column, out=column)
+        elif name in _SMALL:
+            column.view("<i4")[:] = _widened(content, len(table))
         else:
-            section = first if name == "until_ms" else next(sections)
-            table[name] = np.cumsum(np.frombuffer(section, "<i8"))
+            column[:] = np.frombuffer(content, column.dtype).reshape(column.shape)
     return table
 
 
-def _steps(column: Array) -> Array:
-    """The first value, then by how much each differs; `diff` with `prepend` takes four times as
-    long for the few rows of a checkpoint."""
-    values = np.ascontiguousarray(column)
-    steps = values.copy()
-    steps[1:] -= values[:-1]
-    return steps
+def _narrow(values: Array) -> bytes:
+    """Integers in as few bytes each as hold all of them."""
+    values = np.ascontiguousarray(values)
+    least = int(np.minimum.reduce(values, initial=0))
+    most = int(np.maximum.reduce(values, initial=0))
+    width = next(it for it in (1, 2, 4, 8) if -(256**it) <= 2 * least and 2 * most < 256**it)
+    return values.astype(f"<i{width}").tobytes()
+
+
+def _widened(content: bytes, count: int) -> Array:
+    """So many integers again; their width is seen by what they take."""
+    return np.frombuffer(content, f"<i{len(content) // count}" if count else "<i8")
 
 
 def _concatenated(parts: Sequence[Array], dtype: DTypeLike) -> Array:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
+    filled = [part for part in parts if len(part)]
+    if len(filled) == 1:
+        return filled[0]
+    return np.concatenate(filled) if filled else np.empty(0, dtype)

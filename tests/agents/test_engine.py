@@ -69,6 +69,13 @@ def test_code_and_schemas_are_covered(monkeypatch: pytest.MonkeyPatch, tmp_path:
     engine.code_digest.cache_clear()
 
 
+def test_how_checkpoints_are_packed_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers that pack otherwise never write chunks of one segment by turns."""
+    before = engine.fingerprint(Settings())
+    monkeypatch.setattr("tidegate.agents.engine.ZSTD_LEVEL", 19)
+    assert engine.fingerprint(Settings()) != before
+
+
 def test_it_does_not_depend_on_the_process() -> None:
     """Another process under another hash seed has the same engine."""
     script = (

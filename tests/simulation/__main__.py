@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -23,6 +24,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="first seed")
     parser.add_argument("--schedules", type=int, default=1_000, metavar="N")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf,
+        help=f"play no further after so long; not before {ENOUGH:,} schedules",
+    )  # fmt: skip
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--planted", action="store_true", help="hunt planted bugs instead")
     parser.add_argument("--events", action="store_true", help="print the schedule of the seed")
@@ -34,11 +39,19 @@ def main() -> int:
         return 0
     if options.planted:
         return _hunt(options.seed, options.schedules, options.processes, say)
-    return _run(options.seed, options.schedules, options.processes, say)
+    return _run(options, say)
 
 
-def _run(seed: int, count: int, processes: int, say: Callable[[str], None]) -> int:
-    summary = run_all(seed, count, processes, _progress(count))
+def _run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
+    count, processes = options.schedules, options.processes
+    progress = _progress(count)
+    summary = run_all(options.seed, count, processes, progress, 60 * options.minutes)
+    played = sum(summary.schedules.values())
+    if played < count:
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")
+        say(f"{options.minutes:g} minutes are over: seeds {options.seed} to "
+            f"{options.seed + played - 1} of {count:,}")  # fmt: skip
     say(_table(summary, processes))
     for result in summary.failures[:SHRUNK_MAX]:
         say(f"\nseed {result.seed} ({result.kind}) breaks {result.violation}: {result.detail}")

@@ -14,7 +14,7 @@ from typing import TypeVar
 from tests.simulation import planted
 from tests.simulation.playing import Result, run
 from tests.simulation.schedule import draw
-from tests.simulation.sometimes import missing
+from tests.simulation.sometimes import ENOUGH, missing
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -86,9 +86,16 @@ def run_seeds(seeds: range) -> Summary:
 
 
 def run_all(
-    first: int, count: int, processes: int, progress: Callable[[int, int], None] | None = None
+    first: int,
+    count: int,
+    processes: int,
+    progress: Callable[[int, int], None] | None = None,
+    seconds_max: float = math.inf,
 ) -> Summary:
-    """Schedules `first` to `first + count`; the same whatever the number of processes."""
+    """Schedules `first` to `first + count`; the same whatever the number of processes.
+
+    Fewer, without a gap, once `seconds_max` are over; though not before everything must be seen.
+    """
     began = time.monotonic()
     parts = [
         range(start, min(start + CHUNK, first + count))
@@ -100,6 +107,8 @@ def run_all(
         done += len(parts[number])
         if progress is not None:
             progress(done, len(whole.failures))
+        if done >= ENOUGH and time.monotonic() - began > seconds_max:
+            break
     whole.wall_seconds = time.monotonic() - began
     return whole
 

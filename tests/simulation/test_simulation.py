@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from tests.simulation import planted
+from tests.simulation import planted, running
 from tests.simulation.__main__ import main
 from tests.simulation.playing import run
 from tests.simulation.running import Summary, hunt, run_all
@@ -69,6 +69,13 @@ def test_processes_do_not_change_what_is_seen() -> None:
     """Each schedule is a function of its seed; who plays it does not matter."""
     one, two = run_all(500, 52, processes=1), run_all(500, 52, processes=2)
     assert (one.schedules, one.seen, one.deviation) == (two.schedules, two.seen, two.deviation)
+
+
+def test_time_ends_a_run_behind_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was played is every seed up to one, and enough to have seen everything."""
+    monkeypatch.setattr(running, "ENOUGH", 60)
+    whole, cut = run_all(500, 75, processes=1), run_all(500, 150, processes=2, seconds_max=0)
+    assert (cut.schedules, cut.seen) == (whole.schedules, whole.seen)
 
 
 def test_a_failing_schedule_is_made_short() -> None:

@@ -23,6 +23,7 @@ from tidegate.streams.joining.changes import (
     together,
 )
 from tidegate.streams.joining.layout import REQUEST_ROWS
+from tidegate.streams.joining.sections import split
 from tidegate.streams.joining.settings import JoinerSettings
 
 FORGETFUL = replace(SETTINGS, closed_memory_ms=400, closed_max=25, open_max=30)
@@ -179,6 +180,27 @@ def test_changes_come_back_from_their_bytes(seed: int) -> None:
     for name in ("opened", "features", "joined", "given_up"):
         assert getattr(again, name).tobytes() == getattr(changes, name).tobytes()
     assert encode_changes(again) == encode_changes(changes)
+
+
+WIDTHS = (
+    (0, 1), (1, 1), (127, 1), (-128, 1), (128, 2), (-129, 2), (32_767, 2), (-32_768, 2),
+    (32_768, 4), (2**31 - 1, 4), (-(2**31), 4), (2**31, 8), (-(2**31) - 1, 8), (2**62, 8),
+)  # fmt: skip
+"""By how much a value differs from the one before, and how many bytes say so."""
+
+
+@pytest.mark.parametrize(("step", "width"), WIDTHS)
+def test_steps_take_no_more_bytes_than_they_need(step: int, width: int) -> None:
+    """The first value takes 8 bytes, whatever it is; all come back."""
+    changes = together(())
+    given_up = np.zeros(101, GIVEN_UP)
+    given_up["until_ms"] = 1_763_000_000_000
+    given_up["until_ms"][50:] += step
+    changes = replace(changes, given_up=given_up)
+    encoded = encode_changes(changes)
+    assert decode_changes(encoded).given_up.tobytes() == given_up.tobytes()
+    _, _, _, until_ms, after, keys = split(encoded)
+    assert (len(until_ms), len(after), len(keys)) == (8 + 100 * width, 8 + 100, 101 * 16)
 
 
 def test_changes_are_chosen_with_their_features() -> None:
