@@ -203,6 +203,18 @@ def test_steps_take_no_more_bytes_than_they_need(step: int, width: int) -> None:
     assert (len(until_ms), len(after), len(keys)) == (8 + 100 * width, 8 + 100, 101 * 16)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_wide_numbers_are_read_too(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """As versions wrote them that knew no narrow ones: they hand states over at an engine barrier."""
+    changes = drawn(seed)
+    monkeypatch.setattr("tidegate.streams.joining.changes._narrow", lambda values: values.tobytes())
+    wide = encode_changes(changes)
+    monkeypatch.undo()
+    narrow = encode_changes(changes)
+    assert len(narrow) < len(wide)
+    assert encode_changes(decode_changes(wide)) == narrow
+
+
 def test_changes_are_chosen_with_their_features() -> None:
     """Masks choose features with the requests they are of."""
     changes, source = together([drawn(1), drawn(2), drawn(3)]), random.Random(4)
