@@ -17,7 +17,7 @@ from typing import Any
 
 import tidegate.schemas
 import tidegate.streams
-from tidegate.agents.hosting.snapshots import ZSTD_LEVEL
+from tidegate.agents.hosting.snapshots import CHUNK_BYTES, ZSTD_LEVEL
 from tidegate.agents.settings import Settings
 from tidegate.schemas.canonical import canonical_json
 
@@ -57,7 +57,7 @@ def ingredients(settings: Settings) -> Mapping[str, Any]:
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in _LIBRARIES},
         "cpu_features": cpu_features(),
-        "packing": f"zstd {ZSTD_LEVEL}, cramjam {version('cramjam')}",
+        "packing": f"cramjam {version('cramjam')}, zstd {ZSTD_LEVEL}, {CHUNK_BYTES}",
     }
 
 

@@ -20,11 +20,11 @@ import cramjam
 from tidegate.schemas.canonical import canonical_json
 from tidegate.streams.folding import Checkpoint
 
-CHUNK_BYTES = 900_000
 KEPT_CHECKPOINTS = 2
+CHUNK_BYTES = 900_000
 ZSTD_LEVEL = -7
-"""Part of the engine, as the library is: of a segment that two workers write, one after the other
-dying in the midst of it, chunks packed in two ways would be left, which are none together."""
+"""Part of the engine, as the library is: else, of a segment that two workers write, one after the
+other dying in the midst of it, chunks packed in two ways would be left, which are none together."""
 
 
 class Segment(NamedTuple):

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import fields, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -69,10 +70,19 @@ def test_code_and_schemas_are_covered(monkeypatch: pytest.MonkeyPatch, tmp_path:
     engine.code_digest.cache_clear()
 
 
-def test_how_checkpoints_are_packed_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+def _other_cramjam(name: str) -> str:
+    return "0.1" if name == "cramjam" else version(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("ZSTD_LEVEL", 19), ("CHUNK_BYTES", 7), ("version", _other_cramjam)]
+)
+def test_how_checkpoints_are_packed_is_covered(
+    monkeypatch: pytest.MonkeyPatch, name: str, other: object
+) -> None:
     """Two workers that pack otherwise never write chunks of one segment by turns."""
     before = engine.fingerprint(Settings())
-    monkeypatch.setattr("tidegate.agents.engine.ZSTD_LEVEL", 19)
+    monkeypatch.setattr(f"tidegate.agents.engine.{name}", other)
     assert engine.fingerprint(Settings()) != before
 
 

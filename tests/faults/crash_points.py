@@ -16,6 +16,7 @@ from typing import Any
 from tidegate.agents.hosting.checkpoints import Checkpoints
 from tidegate.agents.hosting.host import Host
 from tidegate.agents.hosting.publisher import Publisher, Tally
+from tidegate.agents.hosting.snapshots import read_key, read_segment_key
 from tidegate.agents.transport.positions import PositionedConsumer
 from tidegate.agents.transport.thread import BatchConsumerThread
 from tidegate.schemas.codec import decode_as
@@ -34,15 +35,24 @@ def _always(*_arguments: Any) -> bool:
 
 
 def _chunk(_self: Any, _partition: int, key: bytes, value: bytes | None, *_: Any) -> bool:
-    return value is not None and not key.endswith(b"/m")
+    name = read_key(key)
+    return value is not None and name is not None and name[3] is not None
+
+
+def _segment(_self: Any, _partition: int, key: bytes, value: bytes | None, *_: Any) -> bool:
+    return value is not None and read_segment_key(key) is not None
 
 
 def _manifest(_self: Any, _partition: int, key: bytes, value: bytes | None, *_: Any) -> bool:
     return value is not None and key.endswith(b"/m")
 
 
-def _tombstone(_self: Any, _partition: int, _key: bytes, value: bytes | None, *_: Any) -> bool:
-    return value is None
+def _tombstone(_self: Any, _partition: int, key: bytes, value: bytes | None, *_: Any) -> bool:
+    return value is None and read_key(key) is not None
+
+
+def _forgetting(_self: Any, _partition: int, key: bytes, value: bytes | None, *_: Any) -> bool:
+    return value is None and read_segment_key(key) is not None
 
 
 def _of(topic: str) -> Passes:
@@ -113,6 +123,9 @@ POINTS: dict[str, Point] = {
     "chunk": Point(
         "one of several chunks of a checkpoint is written", Checkpoints, "_produce", True, _chunk
     ),
+    "segment": Point(
+        "one of several chunks of a segment is written", Checkpoints, "_produce", True, _segment
+    ),
     "flushed": Point(
         "outputs and chunks have arrived, no manifest", Checkpoints, "_produce", False, _manifest
     ),
@@ -122,6 +135,10 @@ POINTS: dict[str, Point] = {
     ),
     "tombstone": Point(
         "one of its elders' tombstones is written", Checkpoints, "_produce", True, _tombstone
+    ),
+    "forgetting": Point(
+        "one of several chunks of a segment that nobody needs is deleted",
+        Checkpoints, "_produce", True, _forgetting,
     ),
     "committing": Point("before a commit", BatchConsumerThread, "_commit", False),
     "committed": Point("after a commit", BatchConsumerThread, "_commit", True),

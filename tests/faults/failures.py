@@ -17,6 +17,8 @@ RAISED = (
 )  # fmt: skip
 """The last is none that an agent reports: only the watchdog finds what it leaves behind."""
 SLACK_SECONDS = 120.0
+AT_ONCE_SECONDS = 5.0
+"""Within these a worker ends that notices by itself, without the watchdog."""
 PATIENCE_SECONDS = max(EXIT_SECONDS, GROUP_EXIT_SECONDS)
 
 
@@ -50,13 +52,14 @@ def want_fail_stop(row: Row, code: int) -> None:
 
 def fall_silent(
     scene: Scene, silences: list[str], hasten: float = 1.0, *, begun: bool = False
-) -> list[float]:
+) -> tuple[list[float], list[float]]:
     """Each silence once: found by the watchdog, the process ended, another one recovers.
 
-    Returns how long each took to be found; recovery is from the silence's beginning. In a scene
-    that has begun, whoever works there is succeeded by the first to fall silent.
+    Returns after how long /healthz was red, where the process did not end at once, and after how
+    long it ended; recovery is from the silence's beginning. In a scene that has begun, whoever
+    works there is succeeded by the first to fall silent.
     """
-    found = []
+    reddened, found = [], []
     for each in scene.workers():
         scene.send(each, signal.SIGKILL)
     start = scene.start if begun else scene.begin
@@ -66,14 +69,19 @@ def fall_silent(
     for coming in [*silences[1:], ""]:
         scene.rest(1.0)
         silent_at = scene.arm(worker)
+        red_at = scene.red(worker, PATIENCE_SECONDS / hasten + SLACK_SECONDS)
         code, ended_at = scene.ended(worker, PATIENCE_SECONDS / hasten + SLACK_SECONDS)
         want_fail_stop(scene.row, code)
         found.append(ended_at - silent_at)
+        if red_at is not None:
+            reddened.append(red_at - silent_at)
+        elif found[-1] > AT_ONCE_SECONDS:
+            scene.row.failures.append(f"ended after {found[-1]:.1f} s and was healthy until then")
         scene.rest_of_supervisor()
         worker = scene.start(orders=_silent(coming, hasten))
         scene.recover(silent_at)
         scene.row.times += 1
-    return found
+    return reddened, found
 
 
 def _silent(silence: str, hasten: float) -> dict[str, object]:
@@ -85,8 +93,9 @@ def silent(silence: str, times: int) -> Fault:
 
     def play(stage: Stage, row: Row, times: int) -> None:
         with stage.scene(row) as scene:
-            found = fall_silent(scene, [silence] * times)
-            row.notes.append(f"found after at most {max(found):.1f} s")
+            reddened, found = fall_silent(scene, [silence] * times)
+            red = f"red after at most {max(reddened):.1f} s, " if reddened else ""
+            row.notes.append(f"{red}ended after at most {max(found):.1f} s")
 
     return Fault(f"silent {silence}", SILENCES[silence].what, times, play)
 

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from tests.faults.crash_points import POINTS
 from tests.faults.scene import Member, NotRecovered, Scene
 
-CHUNK_BYTES = 2_000
-"""Checkpoints in several pieces, so that a worker can die between two."""
 _PASSES_MAX = 20
 _POINT_SECONDS = 300.0
 
@@ -42,6 +40,9 @@ def kill_at(scene: Scene, points: Sequence[str], times: int, draw: random.Random
         for other in others:
             # The next one to die must have partitions to lose.
             scene.recover(scene.send(other, signal.SIGTERM), noted=False)
+    went_on = [line for line in scene.lines("partition taken over") if line["segments"]]
+    if scene.role == "joiner" and not went_on:
+        scene.row.failures.append("nobody went on from a checkpoint with segments")
 
 
 def _await_death(scene: Scene, worker: Member, point: str) -> float:
@@ -57,5 +58,4 @@ def _orders(point: str, draw: random.Random) -> dict[str, object]:
     return {
         "point": point,
         "passes": 1 if POINTS[point].rare else draw.randrange(1, _PASSES_MAX),
-        "chunk_bytes": CHUNK_BYTES,
     }

@@ -7,10 +7,13 @@ import re
 import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,12 @@ _CLOSING_SECONDS = 4.0
 """Longer than reward wait, grace and early wait of `with_short_horizons`."""
 _VERDICT_SECONDS = 300.0
 _LAUNCHER = ("tests.faults.launcher",)
+_HEALTH_SECONDS = 2.0
 Orders = Mapping[str, Any]
+
+OFTEN: Orders = {"chunk_bytes": 2_000, "segment_records": 120}
+"""Obeyed by all workers: what they write depends on it. Checkpoints and segments are of several
+chunks, and requests lie in segments, as they do where windows are long."""
 
 
 def quick_settings(broker: Broker, folder: Path, nodes: int = 1) -> Settings:
@@ -119,7 +127,7 @@ class Scene:
         command: tuple[str, ...] = ("tidegate", "worker", "--role")
         if role == self.role:
             command = _LAUNCHER
-            extra[VARIABLE] = json.dumps(dict(orders or {}))
+            extra[VARIABLE] = json.dumps({**OFTEN, **(orders or {})})
             if self._workers_at:
                 extra["TIDEGATE_BOOTSTRAP"] = self._workers_at
         member = Member(role, self._world.start(role, command, extra))
@@ -158,6 +166,24 @@ class Scene:
         member.expected = True
         self.wait(lambda: member.process.poll() is not None, "a worker to end", seconds)
         return member.process.returncode, time.time()
+
+    def red(self, member: Member, seconds: float) -> float | None:
+        """Wait until /healthz of the newest worker is red: when. None when it ended before that."""
+        address, red_at = self._world.web_address(self.role), list[float]()
+
+        def is_red_or_gone() -> bool:
+            try:
+                urllib.request.urlopen(f"{address}/healthz", timeout=_HEALTH_SECONDS).close()
+            except urllib.error.HTTPError as error:
+                if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
+                    red_at.append(time.time())
+            except OSError:
+                """It ends, or is too busy to answer."""
+            return bool(red_at) or member.process.poll() is not None
+
+        member.expected = True
+        self.wait(is_red_or_gone, "red health", seconds)
+        return red_at[0] if red_at else None
 
     def tend(self) -> None:
         """What a supervisor does: who ended unasked is started again, a second later."""

@@ -61,7 +61,7 @@ _ALL = (
     unreachable("wire 30 s", 30.0, 3),
     unreachable("wire 5 min", 300.0, 1),
     Fault("reset", "all connections of the workers are reset", 20, reset),
-    Fault("snapshots", "a zombie ends a checkpoint late, then compaction", 10, snapshots),
+    Fault("snapshots", "a zombie ends a checkpoint late, then compaction", 14, snapshots),
     Fault("routing", "a zombie repeats routing tables, then compaction", 10, routing),
     Fault("disk", "the broker's disk is full for 10 s", 3, full),
     Fault("rights", "a right of the workers is revoked for 5 s", 9, revoked),

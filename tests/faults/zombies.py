@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tests.faults.kills import CHUNK_BYTES
 from tests.faults.rows import Row
 from tests.faults.scene import Member, NotRecovered, Scene, quick_settings
 from tests.faults.stage import Stage
@@ -17,7 +16,7 @@ from tests.integration.test_show import (
     decided_history,
     drawn_cold,
 )
-from tidegate.agents.hosting.snapshots import decode_manifest
+from tidegate.agents.hosting.snapshots import decode_manifest, read_key
 from tidegate.agents.kafka import Record, new_admin, read_topic
 from tidegate.agents.topics import wanted
 from tidegate.infra.cluster import apply_changes
@@ -25,7 +24,7 @@ from tidegate.infra.topics import Change
 from tidegate.schemas.codec import decode_as
 from tidegate.schemas.events import Routing
 
-_POINTS = ("chunk", "flushed", "manifest", "announced", "tombstone")
+_POINTS = ("chunk", "segment", "flushed", "manifest", "announced", "tombstone", "forgetting")
 _SUCCESSOR_SECONDS = 6.0
 """Long enough for several checkpoints, which withdraw the one the zombie was writing."""
 _CLEANING_SECONDS = 300.0
@@ -61,7 +60,7 @@ def snapshots(stage: Stage, row: Row, times: int) -> None:
 
 
 def _orders(point: str) -> dict[str, object]:
-    return {"point": point, "signal": "SIGSTOP", "chunk_bytes": CHUNK_BYTES}
+    return {"point": point, "signal": "SIGSTOP"}
 
 
 def _outlived(scene: Scene, zombie: Member) -> int:
@@ -80,7 +79,7 @@ def _outlived(scene: Scene, zombie: Member) -> int:
     late = [
         record
         for record in read_topic(scene.settings, "snapshots", start=ends)
-        if record.value is not None and _released(record) < newest.get(record.partition, 0)
+        if record.value is not None and _is_of_a_checkpoint_before(record, newest)
     ]
     _compact(scene, ends)
     return len(late)
@@ -108,8 +107,9 @@ def _compact(scene: Scene, ends: Mapping[int, int]) -> None:
     scene.wait(is_clean, "compaction", _CLEANING_SECONDS)
 
 
-def _released(record: Record) -> int:
-    return int((record.key or b"").split(b"/")[2])
+def _is_of_a_checkpoint_before(record: Record, newest: Mapping[int, int]) -> bool:
+    name = read_key(record.key)
+    return name is not None and name[2] < newest.get(record.partition, 0)
 
 
 def _newest(scene: Scene) -> dict[int, int]:

@@ -244,16 +244,19 @@ class World:
                 found.append(json.loads(line))
         return found
 
+    def web_address(self, role: str) -> str:
+        """Where the newest worker of a role tells of its health; empty where none did so yet."""
+        told = [it for it in self.lines("health and metrics") if it.get("role") == role]
+        return str(told[-1]["message"]).split()[-1] if told else ""
+
     def metric(self, name: str, role: str = "joiner", **labels: str) -> float:
         """Sum of a metric of the newest worker of a role, over what the labels say; -1 when nobody
         answers."""
-        told = [it for it in self.lines("health and metrics") if it.get("role") == role]
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
         try:
-            address = str(told[-1]["message"]).split()[-1]
-            with urllib.request.urlopen(f"{address}/metrics") as answer:
+            with urllib.request.urlopen(f"{self.web_address(role)}/metrics") as answer:
                 lines = answer.read().decode().splitlines()
-        except (IndexError, OSError):
+        except (ValueError, OSError):  # nobody has an address yet, or the one that had is gone
             return -1.0
         found = (line for line in lines if line.split("{")[0].split(" ")[0] == name)
         return sum(float(it.split()[-1]) for it in found if all(word in it for word in wanted))

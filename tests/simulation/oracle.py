@@ -1,7 +1,8 @@
 """What must be counted, said a second time: request by request, from the logs' contents alone.
 
 It knows nothing of fetches, batches, timers, interning, checkpoints or the merge: only the rules
-of `docs/design.md` "Joining" about one request's own records, ordered by (log time, rank, offset).
+of `docs/design.md` "Joining" about one request's own records, ordered by (log time, rank, offset),
+and who goes when there are more than a cap allows.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def read(rank: int, value: bytes | None) -> Any:
 def expected(logs: Sequence[Log], rules: JoinerSettings, end_ms: int) -> Counter[Fact]:
     """Facts that the records of one partition index must lead to, with log time at `end_ms`."""
     facts: Counter[Fact] = Counter()
-    by_request: defaultdict[str, list[Stamped]] = defaultdict(list)
+    records: list[Stamped] = []
     for rank, log in enumerate(logs):
         times = log.times()
         for offset, entry in enumerate(log.entries):
@@ -47,11 +48,62 @@ def expected(logs: Sequence[Log], rules: JoinerSettings, end_ms: int) -> Counter
             if event is None or own_ms > latest_ms:
                 facts["dead letter", rank, offset] += 1
             else:
-                by_request[event.request_id].append((time_ms, rank, offset, event))
-    for name, records in by_request.items():
-        records.sort(key=lambda item: item[:3])
-        _OneRequest(name, rules, facts).walk(records, end_ms)
+                records.append((time_ms, rank, offset, event))
+    records.sort(key=lambda item: item[:3])
+    together = _Together(rules, facts)
+    for serial, (time_ms, _, _, event) in enumerate(records):
+        together.take(serial, time_ms, event)
+    together.time(end_ms)
     return facts
+
+
+class _Together:
+    """All request ids of a partition index: caps are all they have to do with each other."""
+
+    def __init__(self, rules: JoinerSettings, facts: Counter[Fact]) -> None:
+        self.rules, self.facts = rules, facts
+        self.by_name: dict[str, _OneRequest] = {}
+        self.now_ms = -1
+
+    def take(self, serial: int, time_ms: int, event: Any) -> None:
+        self.time(time_ms)
+        name = event.request_id
+        one = self.by_name.setdefault(name, _OneRequest(name, self.rules, self.facts))
+        if isinstance(event, Prediction):
+            one.predicted(event, time_ms, serial)
+            self.limit_open()
+        elif one.first is None:
+            self.limit_waiting()
+            one.early.append((serial, time_ms, event))
+        else:
+            one.credit(event)
+
+    def time(self, now_ms: int) -> None:
+        if now_ms == self.now_ms:
+            return
+        self.now_ms = now_ms
+        for one in self.by_name.values():
+            one.time(now_ms)
+        closed = [one for one in self.by_name.values() if one.closed]
+        closed.sort(key=lambda one: (one.deadline_ms, one.opened))
+        for one in closed[: max(0, len(closed) - self.rules.closed_max)]:
+            one.forget()
+
+    def limit_open(self) -> None:
+        """The earliest deadline goes; of equal ones the request that came last."""
+        there = [one for one in self.by_name.values() if one.first is not None and not one.closed]
+        if len(there) > self.rules.open_max:
+            gone = min(there, key=lambda one: (one.deadline_ms, -one.opened))
+            self.facts["expired", "prediction", gone.name] += 1
+            gone.forget()
+
+    def limit_waiting(self) -> None:
+        """Who has waited longest makes room for another one."""
+        waiting = [(early[0], one) for one in self.by_name.values() for early in one.early]
+        if len(waiting) >= self.rules.waiting_max:
+            _, one = min(waiting, key=lambda pair: pair[0])
+            _, _, event = one.early.pop(0)
+            self.facts["expired", event.NAME, one.name] += 1
 
 
 class _OneRequest:
@@ -60,21 +112,13 @@ class _OneRequest:
     def __init__(self, name: str, rules: JoinerSettings, facts: Counter[Fact]) -> None:
         self.name, self.rules, self.facts = name, rules, facts
         self.first: Prediction | None = None
-        self.deadline_ms = 0
+        self.opened = self.deadline_ms = 0
         self.closed = False
         self.taken: dict[tuple[Any, ...], Any] = {}
-        self.early: list[tuple[int, Any]] = []
+        self.early: list[tuple[int, int, Any]] = []
 
-    def walk(self, records: list[Stamped], end_ms: int) -> None:
-        for time_ms, _, _, event in records:
-            self.time(time_ms)
-            if isinstance(event, Prediction):
-                self.predicted(event, time_ms)
-            elif self.first is None:
-                self.early.append((time_ms, event))
-            else:
-                self.credit(event)
-        self.time(end_ms)
+    def forget(self) -> None:
+        self.first, self.closed, self.taken = None, False, {}
 
     def time(self, now_ms: int) -> None:
         if self.first is not None and now_ms >= self.deadline_ms and not self.closed:
@@ -82,24 +126,23 @@ class _OneRequest:
             if not self.first.deferred or ("activation",) in self.taken:
                 self.facts["closed", self.name, *self.summary(), *self.scored()] += 1
         if self.closed and now_ms >= self.deadline_ms + self.rules.closed_memory_ms:
-            self.first, self.closed, self.taken = None, False, {}
-        for came_ms, event in list(self.early):
-            if now_ms >= came_ms + self.rules.early_wait_ms:
-                self.early.remove((came_ms, event))
-                self.facts["orphan", type(event).NAME, self.name] += 1
+            self.forget()
+        while self.early and now_ms >= self.early[0][1] + self.rules.early_wait_ms:
+            _, _, event = self.early.pop(0)
+            self.facts["orphan", event.NAME, self.name] += 1
 
-    def predicted(self, event: Prediction, time_ms: int) -> None:
+    def predicted(self, event: Prediction, time_ms: int, serial: int) -> None:
         if self.first is not None:
             same = _identity(self.first) == _identity(event)
             self.facts["duplicate" if same else "conflict", "prediction", self.name] += 1
             return
-        self.first = event
+        self.first, self.opened = event, serial
         begin_ms = max(time_ms, event.served_at) + event.reward_wait_ms + self.rules.grace_ms
         self.deadline_ms = (begin_ms + 99) // 100 * 100
         if not event.deferred:
             self.facts["exposure", self.name] += 1
         waiting, self.early = self.early, []
-        for _, early in waiting:
+        for _, _, early in waiting:
             self.credit(early)
 
     def credit(self, event: Any) -> None:
@@ -144,7 +187,6 @@ class _OneRequest:
             found.append((metric, len(values), values[0], values[-1], sum(values),
                           min(values), max(values)))  # fmt: skip
         return found
-
 
     def scored(self) -> list[tuple[Any, ...]]:
         """Which shadow scored what, and what was answered; where both have a score."""

@@ -25,6 +25,7 @@ from tidegate.streams.joining import (
     waiting,
 )
 from tidegate.streams.joining.changes import encode_changes, together
+from tidegate.streams.joining.state import EXPIRED, JoinState
 
 
 def _find_by_value(state: bytes, start: int, name: bytes) -> int:
@@ -85,6 +86,34 @@ def _one_shot_timer(self: Any, deadline_ms: int) -> list[bytes]:
 
 
 _timer = requests.Requests.timer
+
+
+def _latest_deadline(self: Any) -> tuple[int, bytes, bytes]:
+    if not self.timers:
+        found: tuple[int, bytes, bytes] = _expire(self)
+        return found
+    deadline_ms = max(self.timers)
+    key = self.timers[deadline_ms].pop()
+    if not self.timers[deadline_ms]:
+        del self.timers[deadline_ms]
+    return deadline_ms, key, self.open.pop(key)
+
+
+def _first_come(self: Any) -> tuple[int, bytes, bytes]:
+    keys = self.timers.get(self._timers.first(), [])
+    keys[:] = [*keys[1:], *keys[:1]]
+    found: tuple[int, bytes, bytes] = _expire(self)
+    return found
+
+
+_expire = requests.Requests.expire
+
+
+def _last_come(self: Any, key: bytes, item: bytes) -> None:
+    if len(self.waiting) >= self.settings.waiting_max:
+        self.give_up(EXPIRED, key, item)
+    else:
+        self.waiting.add(key, item)
 
 
 def _trusting(manifest: Manifest, chunks: list[bytes]) -> bytes | None:
@@ -196,6 +225,19 @@ BUGS: Final[Mapping[str, Bug]] = {
     "nobody expires": Bug(
         "more requests are open than may be", JOINING, predictions.Predictions, "_expire",
         nothing),
+    "latest deadline given up": Bug(
+        "of too many open requests the one goes that would close last", JOINING,
+        requests.Requests, "expire", _latest_deadline),
+    "first come given up": Bug(
+        "of equal deadlines the request goes that came first", JOINING, requests.Requests,
+        "expire", _first_come),
+    "last come waits for nothing": Bug(
+        "of too many waiting outcomes the newest is given up", JOINING, JoinState, "wait",
+        _last_come),
+    "one too many remembered": Bug(
+        "more closed requests are remembered than may be", JOINING, requests.Requests, "forget",
+        before(requests.Requests, "forget", lambda self, through, most:
+                (self, through, most + 1))),
     "timers lost in a crowd": Bug(
         "with three open requests a new deadline gets no timer", JOINING, requests.Requests,
         "timer", _one_shot_timer),

@@ -66,7 +66,7 @@ def _play(world: World, schedule: Schedule) -> None:
         play(world, event)
         # Whoever did nothing has as much open as before.
         for worker in world.busy:
-            check_caps(worker, world.config.open_max)
+            check_caps(worker, world.config.joining)
         world.busy.clear()
     rounds = world.heal()
     hold("I20", rounds < HEAL_ROUNDS, "still busy after", rounds, "rounds")

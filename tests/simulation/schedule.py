@@ -58,6 +58,8 @@ class Config:
             closed_memory_ms=2_000,
             future_tolerance_ms=5_000,
             open_max=self.open_max,
+            closed_max=2 if self.seed % 7 == 3 else 1_000,
+            waiting_max=2 if self.seed % 11 == 5 else 1_000,
         )
 
 

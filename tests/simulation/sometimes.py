@@ -18,9 +18,13 @@ _CLASSES = (
     *(f"prediction {name}" for name in ("counted", "duplicate", "conflict", "expired",
                                         "dead_lettered")),
     *(f"{stream} {name}" for stream in ("shadow", "outcome")
-      for name in ("counted", "late", "orphan", "duplicate", "conflict", "dead_lettered")),
+      for name in ("counted", "late", "orphan", "duplicate", "conflict", "expired",
+                   "dead_lettered")),
 )  # fmt: skip
-_LETTERS = ("framing", "schema", "truncated", "trailing", "value", "clock", "empty")
+_LETTERS = (
+    "framing", "schema", "truncated", "trailing", "value", "clock", "empty", "length", "latency",
+    "propensity", "wait",
+)  # fmt: skip
 _ACTIONS = (
     "APPLY", "SET", "ADVANCE", "UPDATE", "PROMOTE", "ROLLBACK", "STEP_BACK", "PAUSE", "RESUME",
     "ABORT", "FINISH", "HOLD", "REFUSED", "RETRY", "APPROVE",

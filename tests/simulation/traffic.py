@@ -100,6 +100,10 @@ def garbage(topic: str) -> tuple[bytes | None, ...]:
         None, b"", b"hello", sound[:-3], sound + b"\0", sound[:10] + b"\xff" * 40,
         b"\xc3\x01" + bytes(20),
     ]  # fmt: skip
+    if topic == "predictions":
+        odd = {"latency_ms": -1.0, "propensity": 0.0, "reward_wait_ms": 0, "unit_id": 300 * "u"}
+        whole = Traffic().prediction(1, 2, 1).to_dict()
+        found += [codec.encode_record("prediction", {**whole, name: odd[name]}) for name in odd]
     if topic == "outcomes":
         far = replace(outcome, occurred_at=4_000_000_000_000)
         found += [codec.encode_record("outcome", plain), codec.encode(far)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 
+from tidegate.agents.hosting import snapshots
 from tidegate.agents.hosting.restore import check_engine, restore
 from tidegate.agents.hosting.snapshots import (
     Packed,
@@ -247,3 +249,25 @@ def test_a_checkpoint_without_a_sound_segment_falls_back(settings: Settings, how
     restored = restore(settings, "joiner", PARTITION, "e1")
     assert restored.state == b"sound"
     assert list(restored.segments) == [b"common"]
+
+
+def test_a_segment_of_several_chunks_may_have_several_writers(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One died behind its first chunk, the next wrote it whole, a zombie wrote its second again.
+    Of one that nobody wrote whole the chunks are known, to be deleted; another's chunk is none."""
+    monkeypatch.setattr(snapshots, "CHUNK_BYTES", 64)
+    whole, chunks = segment(8, random.Random(1).randbytes(170))
+    part, begun = segment(9, random.Random(2).randbytes(170))
+    assert (whole.chunks, part.chunks) == (3, 3)
+    write(settings, records(packed(5, b"old")))
+    write(settings, [chunks[0], *chunks, *begun[:2]])
+    write(settings, records(packed(10, b"new", segments=(whole,))))
+    write(settings, [chunks[1]])
+    restored = restore(settings, "joiner", PARTITION, "e1")
+    assert restored.manifest is not None
+    assert restored.manifest.released == 10
+    assert list(restored.segments) == [random.Random(1).randbytes(170)]
+    assert restored.strays == (part._replace(chunks=2),)
+    write(settings, [(chunks[1][0], begun[1][1])])
+    assert found(settings) == (5, b"old")
