@@ -22,7 +22,7 @@ class Look:
     """What was seen of a worker at one moment.
 
     `counts` are `stream.class` over all partitions; `buffered` records were fetched and are not
-    released to the fold.
+    released to the fold; `checkpoint_pause_ms` is the longest since the worker began.
     """
 
     at: float
@@ -31,6 +31,7 @@ class Look:
     buffered: int
     pauses: int
     tick_age: float
+    checkpoint_pause_ms: float
 
     @property
     def taken(self) -> int:
@@ -67,7 +68,7 @@ class Watch(threading.Thread):
         Raises:
             OSError, IndexError: the worker is not there yet, or no longer.
         """
-        url = self._log.read_text("utf-8").split("metrics on ")[1].split('"')[0]
+        url = self._log.read_text("utf-8").split("metrics on ")[-1].split('"')[0]
         with urllib.request.urlopen(f"{url}/metrics", timeout=20) as answer:
             text = answer.read().decode()
         totals: dict[str, float] = defaultdict(float)
@@ -85,6 +86,7 @@ class Watch(threading.Thread):
             time.monotonic(), pages * resource.getpagesize() / 2**20, counts, int(buffered),
             int(totals["tidegate_fetch_pauses_total"]),
             totals.get("tidegate_tick_age_seconds", float("inf")),
+            1_000 * totals["tidegate_checkpoint_longest_pause_seconds"],
         )  # fmt: skip
 
     @property

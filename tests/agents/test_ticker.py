@@ -127,6 +127,24 @@ def test_ticks_rise_even_when_the_clock_does_not() -> None:
     assert [made.tick(), made.tick()] == [first + 1, first + 2]
 
 
+def test_an_hour_back_moves_no_log_time_back() -> None:
+    """Host and broker are set an hour back: ticks rise by one each, and folds go on from where
+    they were."""
+    clocks, producer = Clocks(), FakeProducer()
+    made = ticker(clocks, producer)
+    first = made.tick()
+    clocks.wall -= 3_600_000
+    assert clocks.broker is not None
+    clocks.broker -= 3_600_000
+    made.clock.compare()
+    later = []
+    for _ in range(20):
+        clocks.pass_ms(100)
+        later.append(made.tick())
+    assert later == [first + number for number in range(1, 21)]
+    assert log_time_of(log_of(producer, ("tidegate.outcomes", 0))) == first + 20
+
+
 def log_of(producer: FakeProducer, place: tuple[str, int]) -> list[Mark | None]:
     """What was written into a topic-partition, in order."""
     return [
