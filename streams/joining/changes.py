@@ -115,7 +115,7 @@ def feature_counts(opened: Array) -> Array:
 def encode_changes(changes: Changes) -> bytes:
     """As bytes, column by column: alike stands beside alike, and compresses well."""
     return join([
-        changes.features.tobytes(),
+        _octets(changes.features),
         *_sections(changes.opened.view(_OPENED_COLUMNS)),
         *_sections(changes.joined.view(_JOINED_COLUMNS)),
         *_sections(changes.given_up.view(_GIVEN_UP_COLUMNS)),
@@ -134,7 +134,7 @@ def decode_changes(data: bytes) -> Changes:
     )
 
 
-def _sections(table: Array) -> Iterator[bytes]:
+def _sections(table: Array) -> Iterator[bytes | memoryview]:
     """A section for each column; a single empty one for a table without rows."""
     if not len(table):
         yield b""
@@ -143,7 +143,7 @@ def _sections(table: Array) -> Iterator[bytes]:
         # Not made contiguous: it is copied when it becomes bytes, and once is enough.
         column = table[name]
         if name in _STEPPED:
-            yield column[:1].tobytes() + _narrow(column[1:] - column[:-1])
+            yield b"".join((column[:1].tobytes(), _narrow(column[1:] - column[:-1])))
         else:
             yield _narrow(column.view("<i4")) if name in _SMALL else column.tobytes()
 
@@ -168,13 +168,18 @@ def _table(columns: np.dtype[Any], sections: Iterator[bytes]) -> Array:
     return table
 
 
-def _narrow(values: Array) -> bytes:
+def _octets(values: Array) -> memoryview:
+    """What an array consists of, without a copy; it must be contiguous."""
+    return values.view(np.uint8).data
+
+
+def _narrow(values: Array) -> memoryview:
     """Integers in as few bytes each as hold all of them."""
     values = np.ascontiguousarray(values)
     least = int(np.minimum.reduce(values, initial=0))
     most = int(np.maximum.reduce(values, initial=0))
     width = next(it for it in (1, 2, 4, 8) if -(256**it) <= 2 * least and 2 * most < 256**it)
-    return values.astype(f"<i{width}").tobytes()
+    return _octets(values.astype(f"<i{width}"))
 
 
 def _widened(content: bytes, count: int) -> Array:

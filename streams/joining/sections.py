@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def join(sections: Sequence[bytes]) -> bytes:
-    """Sections behind their number and sizes, 8 bytes each."""
+def join(sections: Sequence[bytes | memoryview]) -> bytes:
+    """Sections behind their number and sizes, 8 bytes each; views are of octets."""
     sizes = b"".join(len(section).to_bytes(8, "little") for section in sections)
     return b"".join([len(sections).to_bytes(8, "little"), sizes, *sections])
 
