@@ -68,7 +68,7 @@ class Watch(threading.Thread):
         Raises:
             OSError, IndexError: the worker is not there yet, or no longer.
         """
-        url = self._log.read_text("utf-8").split("metrics on ")[-1].split('"')[0]
+        url = self._log.read_text("utf-8").split("metrics on ")[1:][-1].split('"')[0]
         with urllib.request.urlopen(f"{url}/metrics", timeout=20) as answer:
             text = answer.read().decode()
         totals: dict[str, float] = defaultdict(float)
